@@ -1,0 +1,156 @@
+/**
+ * The native addon's surface. It moves bytes and protects them; it knows no policy. Every function
+ * works on memory the caller owns, returns a count or a negative errno, and throws only on misuse
+ * (wrong type, index outside the batch). Each function may be called from any thread; one batch,
+ * one socket and one key are used by one thread at a time.
+ */
+export interface NativeAddon {
+  // ---- batches -------------------------------------------------------------------------------
+  /** Registers the arrays of a batch once, so that calls pass a number and no array is looked up per call. */
+  registerBatch(arrays: BatchArrays): BatchHandle;
+  releaseBatch(batch: BatchHandle): void;
+
+  // ---- UDP -----------------------------------------------------------------------------------
+  /** Bound, non-blocking, SO_REUSEPORT, packet info on, GRO on where the kernel has it. Dual stack on `::`. */
+  udpOpen(options: {
+    address: string;
+    port: number;
+    gro: boolean;
+    receiveBufferBytes: number;
+    sendBufferBytes: number;
+  }): { fd: number; gro: boolean; gso: boolean; port: number; receiveBufferBytes: number; sendBufferBytes: number };
+  /** Attaches the steering filter to the reuseport group: DATA_V2 → socket peerId & (threads − 1), all else → socket `threads`. */
+  udpSteer(fd: number, threads: number): void;
+  /**
+   * One recvmmsg. Slots are one datagram each (GRO segments are split): offset and length in `bytes`,
+   * `source` = row of `remotes`, verdict 0. @returns slots filled, 0 when empty, −errno.
+   */
+  udpReceive(fd: number, batch: BatchHandle): number;
+  /**
+   * Sends slots [0, count) with verdict SEND to row `peer[i]` of `remotes` (a shared table, see setRemotes). Runs of
+   * equal length to one remote leave by UDP GSO, the rest by sendmmsg; a GSO run refused with EMSGSIZE or EINVAL is sent singly.
+   * @returns datagrams sent; those the socket would not take are counted in `stats`.
+   */
+  udpSend(fd: number, batch: BatchHandle, count: number): number;
+  /** One datagram to one address (64 bytes), for control packets. @returns bytes sent or −errno. */
+  udpSendTo(fd: number, bytes: Uint8Array, remote: Uint8Array): number;
+
+  // ---- TUN -----------------------------------------------------------------------------------
+  /** Creates (with the capability) or attaches to a TUN queue: IFF_TUN | IFF_NO_PI | IFF_VNET_HDR, plus IFF_MULTI_QUEUE. Turns TSO and USO offload on as far as granted. */
+  tunOpen(options: { name: string; multiQueue: boolean; persist?: boolean; owner?: number }): {
+    fd: number;
+    tso: boolean;
+    uso: boolean;
+  };
+  /** Re-enables offloads on an inherited descriptor. */
+  tunOffload(fd: number): { tso: boolean; uso: boolean };
+  /** Up to the batch's capacity of reads; each slot is one packet or super-packet with segmentBytes, headerBytes, checksum fields. @returns slots, 0 when empty, −errno. */
+  tunRead(fd: number, batch: BatchHandle): number;
+  /**
+   * Writes slots [0, count) with verdict SEND. Consecutive TCP segments of one flow, in sequence, with a correct checksum
+   * leave as one super-packet (verified first: offload would hide a bad one). @returns inner packets written.
+   */
+  tunWrite(fd: number, batch: BatchHandle, count: number): number;
+
+  // ---- AEAD ----------------------------------------------------------------------------------
+  /** Copies the bytes into native memory; the caller wipes its own. @returns a handle ≥ 0, or −1 when the table is full. */
+  keyInstall(key: {
+    cipher: string;
+    epochFormat: boolean;
+    encryptKey: Uint8Array;
+    encryptIv: Uint8Array;
+    decryptKey: Uint8Array;
+    decryptIv: Uint8Array;
+  }): number;
+  /** Wipes and frees. The caller makes sure that no thread still uses the handle. */
+  keyFree(handle: number): void;
+  /** Writes [packets sealed, blocks sealed, packets opened, blocks opened, failed tags, send epoch, receive epoch, last packet id sent] into out. */
+  keyUsage(handle: number, out: Float64Array): void;
+  /**
+   * Opens in place every slot of [0, count) with key ≥ 0 (others are left alone). Slot on entry: a whole DATA_V1 or DATA_V2 packet
+   * (first byte decides). On success: verdict OPENED, offset/length = plaintext, packetId (u32 or 48-bit counter as double), epoch.
+   * On failure: verdict BAD_TAG, TOO_SHORT, BAD_PACKET_ID (0) or BAD_EPOCH. @returns slots opened.
+   */
+  open(batch: BatchHandle, count: number): number;
+  /**
+   * Seals slots of `input` [from, count) with verdict SEND into `output`: a super-packet becomes its segments (headers and checksums mended),
+   * each one whole wire packet with its own packet id from the key's counter, slots of one input contiguous, `peer` and `connection` copied;
+   * `header[i]` (opcode|keyId, peer id) as u32; `prefix[i]` = bytes of prefix inside the encryption (0, or 1 with 0xfa) ; TCP peers
+   * (`transport[i]` = 1) get the 2-byte length before each packet. Stops before an input whose segments would not fit.
+   * output verdict = SEND. @returns next input index not consumed; output count in output.count[0].
+   */
+  seal(input: BatchHandle, from: number, count: number, output: BatchHandle): number;
+
+  // ---- TCP -----------------------------------------------------------------------------------
+  tcpListen(options: { address: string; port: number }): { fd: number; port: number };
+  /** @returns the connection's descriptor, or −errno. Writes its remote (64 bytes). */
+  tcpAccept(listener: number, remote: Uint8Array): number;
+  /** @returns bytes read, 0 at end of stream, −errno. */
+  tcpReceive(fd: number, into: Uint8Array, offset: number, length: number): number;
+  tcpSend(fd: number, from: Uint8Array, offset: number, length: number): number;
+
+  // ---- waiting -------------------------------------------------------------------------------
+  pollCreate(): number;
+  /** Level-triggered; `tag` comes back from pollWait. `write` also waits for room. */
+  pollAdd(poll: number, fd: number, tag: number, write: boolean): void;
+  pollModify(poll: number, fd: number, tag: number, write: boolean): void;
+  pollRemove(poll: number, fd: number): void;
+  /** Blocks the calling thread. Fills `tags` and `events` (1 = readable, 2 = writable, 4 = hang-up). @returns count or −errno. */
+  pollWait(poll: number, timeoutMs: number, tags: Int32Array, events: Uint8Array): number;
+  eventCreate(): number;
+  eventSignal(fd: number): void;
+  eventClear(fd: number): void;
+  close(fd: number): void;
+  /** Calls back on the event loop of the calling thread while `fd` is readable. @returns a function that stops it. */
+  watchReadable(fd: number, callback: () => void): () => void;
+
+  // ---- facts ---------------------------------------------------------------------------------
+  /** Calls and units since load, for tests and metrics: receiveCalls, receivedDatagrams, sendCalls, sentDatagrams, sendErrors, tunReads, tunWrites, openCalls, sealCalls… of the calling thread. */
+  counters(): Record<string, number>;
+  /** CLOCK_MONOTONIC in ms, equal on all threads. */
+  monotonicMs(): number;
+}
+
+export type BatchHandle = number;
+
+/** All arrays have the batch's capacity in slots, `bytes` and `remotes` apart. Unused ones may be of length 0. */
+export interface BatchArrays {
+  readonly bytes: Uint8Array;
+  readonly offset: Uint32Array;
+  readonly length: Uint32Array;
+  readonly verdict: Uint8Array;
+  /** Native key handle, −1 for none. */
+  readonly key: Int32Array;
+  /** Row of `remotes` to send to, or application data. */
+  readonly peer: Int32Array;
+  /** Row of `remotes` a datagram came from. */
+  readonly source: Int32Array;
+  readonly packetId: Float64Array;
+  readonly epoch: Uint16Array;
+  /** Wire header of DATA_V2 (opcode|key id in the top byte, then the peer id); for V1 only the top byte counts. */
+  readonly header: Uint32Array;
+  /** bit 0: TCP length prefix; bit 1: 0xfa framing byte. */
+  readonly flags: Uint8Array;
+  /** Super-packets: payload bytes per segment, 0 for a single packet. */
+  readonly segmentBytes: Uint16Array;
+  readonly headerBytes: Uint16Array;
+  /** virtio-net gso_type (0 none, 1 TCPv4, 5 UDP L4) | 0x80 if the checksum is still to be made. */
+  readonly offload: Uint8Array;
+  readonly checksumStart: Uint16Array;
+  readonly checksumOffset: Uint16Array;
+  /** Rows of SOCKET_ADDRESS_BYTES: written by udpReceive, read by udpSend. May be shared between batches. */
+  readonly remotes: Uint8Array;
+  /** count[0]: slots in use, written by seal. */
+  readonly count: Uint32Array;
+}
+
+/** Verdict numbers that the addon reads or writes; others are the forwarder's own and are left alone. */
+export const SlotVerdict = {
+  Pending: 0,
+  Opened: 1,
+  Send: 2,
+  BadTag: 3,
+  TooShort: 4,
+  BadPacketId: 5,
+  BadEpoch: 6,
+} as const;

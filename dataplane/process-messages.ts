@@ -1,0 +1,71 @@
+import type { Connection } from '../api/connection.ts';
+import type { DataPlaneConfig } from '../api/data-plane-config.ts';
+
+/**
+ * JSON lines between whoever supervises a data plane (standalone's root parent) and the data plane.
+ * The supervisor opens sockets and TUN queues while it has the privilege and hands over descriptors.
+ * End of file on the channel means that the supervisor died: the data plane says goodbye and exits.
+ */
+export type SupervisorMessage =
+  | { readonly kind: 'start'; readonly start: DataPlaneStart }
+  | { readonly kind: 'config'; readonly config: DataPlaneConfig }
+  | { readonly kind: 'listConnections'; readonly requestId: number }
+  | { readonly kind: 'terminate'; readonly requestId: number; readonly connectionId: string }
+  | { readonly kind: 'shutdown' };
+
+export interface DataPlaneStart {
+  readonly descriptors: DataPlaneDescriptors;
+  readonly config: DataPlaneConfig;
+  /** What survived the last run; empty at first. */
+  readonly memory: DataPlaneMemory;
+  /** Interface name of the TUN queues, for logs. */
+  readonly tunName: string;
+  readonly metricsListen: { readonly host: string; readonly port: number } | null;
+  readonly logLevel: LogLevel;
+  /** Absent values: the defaults of production. Tests run the timers short. */
+  readonly timers?: Partial<EngineTimers>;
+}
+
+export type LogLevel = 'trace' | 'debug' | 'info' | 'warn' | 'error';
+
+/** Open descriptors, by number in the data plane's process. */
+export interface DataPlaneDescriptors {
+  /** One per tunnel thread, in reuseport order; empty for TCP endpoints. */
+  readonly udpTunnel: readonly number[];
+  /** The control thread's socket, last of the reuseport group; null for TCP endpoints. */
+  readonly udpControl: number | null;
+  /** One listener per tunnel thread; empty for UDP endpoints. */
+  readonly tcp: readonly number[];
+  /** One queue per tunnel thread. */
+  readonly tun: readonly number[];
+}
+
+/** All in milliseconds. */
+export interface EngineTimers {
+  readonly handWindowMs: number;
+  readonly renegotiateMs: number;
+  readonly pingMs: number;
+  readonly pingRestartMs: number;
+  readonly lingerMs: number;
+  readonly retransmitMs: number;
+  readonly transitionWindowMs: number;
+}
+
+export interface DataPlaneMemory {
+  readonly leases: readonly { readonly identity: string; readonly address: string; readonly freedAt: number | null }[];
+  /** Last used TOTP step per user: a code is good once. */
+  readonly totpSteps: readonly { readonly user: string; readonly step: number }[];
+}
+
+export type DataPlaneMessage =
+  /** Clients can connect. */
+  | { readonly kind: 'ready' }
+  /** The start failed for good; the reason is for a person. */
+  | { readonly kind: 'failed'; readonly reason: string }
+  /** Every tunnel thread enforces this version. */
+  | { readonly kind: 'applied'; readonly version: number; readonly digest: string }
+  | { readonly kind: 'rejected'; readonly version: number; readonly digest: string; readonly reason: string }
+  | { readonly kind: 'connections'; readonly requestId: number; readonly connections: readonly Connection[] }
+  | { readonly kind: 'terminated'; readonly requestId: number; readonly found: boolean }
+  /** To be written to the state folder; whole, replaces the last. */
+  | { readonly kind: 'memory'; readonly memory: DataPlaneMemory };
