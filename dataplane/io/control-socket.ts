@@ -1,0 +1,64 @@
+import type { Remote } from '../sessions/engine-io.ts';
+import { SOCKET_ADDRESS_BYTES } from '../data-channel.ts';
+import { PacketBatch } from '../tunnel/packet-batch.ts';
+import type { NativeAddon } from './native-addon.ts';
+
+/** Datagrams handled before the event loop gets its turn again: floods must not starve TLS and timers. */
+const TURN_BUDGET = 256;
+
+const BATCH_SLOTS = 64;
+
+export interface ControlSocketOptions {
+  readonly addon: NativeAddon;
+  /** Bound, last of the reuseport group: everything but DATA_V2 comes here. */
+  readonly fd: number;
+  readonly onDatagram: (remote: Remote, bytes: Uint8Array) => void;
+}
+
+/** The control thread's UDP socket. */
+export class ControlSocket {
+  readonly #addon: NativeAddon;
+  readonly #fd: number;
+  readonly #batch: PacketBatch;
+  readonly #onDatagram: ControlSocketOptions['onDatagram'];
+  readonly #stopWatching: () => void;
+
+  constructor(options: ControlSocketOptions) {
+    this.#addon = options.addon;
+    this.#fd = options.fd;
+    this.#onDatagram = options.onDatagram;
+    this.#batch = new PacketBatch(options.addon, { slots: BATCH_SLOTS });
+    this.#stopWatching = options.addon.watchReadable(options.fd, () => this.#drain());
+  }
+
+  /** Sends one control packet; a full socket buffer loses it, and the reliability layer sends it again. */
+  send(remote: Extract<Remote, { kind: 'udp' }>, bytes: Uint8Array): void {
+    this.#addon.udpSendTo(this.#fd, bytes, remote.wire);
+  }
+
+  close(): void {
+    this.#stopWatching();
+    this.#addon.close(this.#fd);
+    this.#batch.release();
+  }
+
+  #drain(): void {
+    const { bytes, offset, length, source, remotes } = this.#batch;
+    for (let handled = 0; handled < TURN_BUDGET;) {
+      const count = this.#addon.udpReceive(this.#fd, this.#batch.handle);
+      if (count <= 0) return;
+      handled += count;
+      for (let slot = 0; slot < count; slot++) {
+        const row = source[slot] * SOCKET_ADDRESS_BYTES;
+        const remote = udpRemote(this.#addon, remotes.slice(row, row + SOCKET_ADDRESS_BYTES));
+        this.#onDatagram(remote, bytes.slice(offset[slot], offset[slot] + length[slot]));
+      }
+    }
+  }
+}
+
+/** The remote of an opaque address row; `wire` is kept, not copied. */
+export function udpRemote(addon: NativeAddon, wire: Uint8Array): Extract<Remote, { kind: 'udp' }> {
+  const { address, port } = addon.formatAddress(wire);
+  return { kind: 'udp', key: `udp/${address}/${port}`, address, port, wire };
+}

@@ -1,0 +1,228 @@
+import type { AuthenticationRequest } from '../../api/authentication.ts';
+import type { Connection } from '../../api/connection.ts';
+import type { DataPlaneConfig } from '../../api/data-plane-config.ts';
+import type { DataChannelNotification, PeerTraffic, TcpConnectionId } from '../data-channel.ts';
+import type { DataPlaneMemory } from '../process-messages.ts';
+import type { Engine } from '../sessions/engine.ts';
+import type { DataChannelCommand, EngineEvent, Input, Instant, Output, Remote } from '../sessions/engine-io.ts';
+import type { Authenticator } from '../auth/authenticator.ts';
+import { udpRemote, type ControlSocket } from './control-socket.ts';
+import type { NativeAddon } from './native-addon.ts';
+import type { TlsEndpoint } from './tls-endpoint.ts';
+import type { TunnelHost } from './tunnel-host.ts';
+
+/** What the driver joins. It owns none of it: whoever made a part closes it. */
+export interface DriverParts {
+  readonly addon: NativeAddon;
+  readonly engine: Engine;
+  readonly tunnel: TunnelHost;
+  readonly tls: TlsEndpoint;
+  readonly authenticator: Authenticator;
+  /** Null on TCP endpoints. */
+  readonly control: ControlSocket | null;
+  readonly onEvent: (event: EngineEvent) => void;
+}
+
+/**
+ * Joins the pure engine to the world: datagrams, TLS, logins and the tunnel threads become inputs, outputs
+ * become calls. Outputs of one input are carried out before the next input is handled.
+ */
+export class Driver {
+  readonly #parts: DriverParts;
+  readonly #queue: Input[] = [];
+  readonly #tcpRemotes = new Map<TcpConnectionId, Remote>();
+  readonly #logins = new Map<number, AbortController>();
+  #timer: NodeJS.Timeout | undefined;
+  #timerAt = Infinity;
+  #policyEpoch = 0;
+  #busy = false;
+  #stopped = false;
+
+  constructor(parts: DriverParts) {
+    this.#parts = parts;
+    parts.tunnel.onNotification((notification) => this.#onNotification(notification));
+  }
+
+  /** Handles one input and everything that follows from it. Inputs raised meanwhile wait their turn. */
+  feed(input: Input): void {
+    if (this.#stopped) return;
+    this.#queue.push(input);
+    if (this.#busy) return;
+    this.#busy = true;
+    try {
+      for (let next = this.#queue.shift(); next !== undefined; next = this.#queue.shift()) {
+        for (const output of this.#parts.engine.handle(next, this.now())) this.#carryOut(output);
+      }
+    } finally {
+      this.#busy = false;
+    }
+    this.#schedule();
+  }
+
+  now(): Instant {
+    return this.#parts.addon.monotonicMs() as Instant;
+  }
+
+  onDatagram(remote: Remote, bytes: Uint8Array): void {
+    this.feed({ kind: 'datagram', remote, bytes });
+  }
+
+  /** Resolves when every tunnel thread enforces `config`. */
+  async apply(config: DataPlaneConfig): Promise<void> {
+    await this.#parts.tls.setCredentials({
+      certificatePem: config.secrets.serverCertificatePem,
+      keyPem: config.secrets.serverKeyPem,
+      clientCaPem: config.secrets.clientCaPem,
+    });
+    await this.#parts.authenticator.reconfigure(config);
+    this.feed({ kind: 'configChanged', config });
+    await this.#parts.tunnel.policyEnforced(this.#policyEpoch);
+  }
+
+  connections(): readonly Connection[] {
+    return this.#parts.engine.connections(this.now(), (peerId) => this.traffic(peerId));
+  }
+
+  traffic(peerId: number): PeerTraffic | undefined {
+    return this.#parts.tunnel.traffic(peerId);
+  }
+
+  memory(): DataPlaneMemory {
+    return {
+      leases: this.#parts.engine.leases(),
+      totpSteps: this.#parts.authenticator.totpSteps(),
+    };
+  }
+
+  /** Says goodbye to every client; resolves when all of it has left, or after `limitMs`. */
+  async shutdown(limitMs: number): Promise<void> {
+    this.feed({ kind: 'shutdown' });
+    const deadline = this.now() + limitMs;
+    while (!this.#parts.engine.drained() && this.now() < deadline)
+      await new Promise((resolve) => setTimeout(resolve, 20));
+    this.#stopped = true;
+    clearTimeout(this.#timer);
+    for (const login of this.#logins.values()) login.abort();
+  }
+
+  #carryOut(output: Output): void {
+    const { tls, tunnel, control } = this.#parts;
+    switch (output.kind) {
+      case 'transmit':
+        if (output.remote.kind === 'tcp') tunnel.transmitTcp(output.remote.connection, output.bytes);
+        else control?.send(output.remote, output.bytes);
+        return;
+      case 'closeTransport':
+        if (output.remote.kind === 'tcp') tunnel.closeTcp(output.remote.connection);
+        return;
+      case 'tlsStart':
+        tls.open(output.tls, (input) => this.feed(input));
+        return;
+      case 'tlsInput':
+        tls.input(output.tls, output.bytes);
+        return;
+      case 'tlsWrite':
+        tls.write(output.tls, output.bytes);
+        return;
+      case 'tlsClose':
+        tls.close(output.tls);
+        return;
+      case 'authenticate':
+        void this.#authenticate(output.request);
+        return;
+      case 'cancelAuthentication':
+        this.#logins.get(output.requestId)?.abort();
+        return;
+      case 'dataChannel':
+        this.#program(output.command);
+        return;
+      case 'event':
+        this.#parts.onEvent(output.event);
+        return;
+    }
+  }
+
+  #program(command: DataChannelCommand): void {
+    const { tunnel } = this.#parts;
+    switch (command.verb) {
+      case 'newPeer':
+        tunnel.newPeer(command.peer);
+        return;
+      case 'setRemote':
+        tunnel.setRemote(command.peerId, command.remote);
+        return;
+      case 'setGroups':
+        tunnel.setGroups(command.peerId, command.groups);
+        return;
+      case 'deletePeer':
+        tunnel.deletePeer(command.peerId);
+        return;
+      case 'newKey':
+        tunnel.newKey(command.peerId, command.slot, command.key);
+        return;
+      case 'swapKeys':
+        tunnel.swapKeys(command.peerId);
+        return;
+      case 'deleteKey':
+        tunnel.deleteKey(command.peerId, command.keyId);
+        return;
+      case 'setPolicy':
+        this.#policyEpoch = command.policy.epoch;
+        tunnel.setPolicy(command.policy);
+        return;
+    }
+  }
+
+  async #authenticate(request: AuthenticationRequest): Promise<void> {
+    const abort = new AbortController();
+    this.#logins.set(request.requestId, abort);
+    const verdict = await this.#parts.authenticator.authenticate(request, abort.signal);
+    this.#logins.delete(request.requestId);
+    this.feed({ kind: 'authenticated', requestId: request.requestId, verdict });
+  }
+
+  #onNotification(notification: DataChannelNotification): void {
+    switch (notification.kind) {
+      case 'tcpOpened': {
+        const { address, port } = this.#parts.addon.formatAddress(notification.remote);
+        const { connection } = notification;
+        const remote: Remote = { kind: 'tcp', key: `tcp/${connection}`, address, port, connection };
+        this.#tcpRemotes.set(connection, remote);
+        this.feed({ kind: 'transportOpened', remote });
+        return;
+      }
+      case 'tcpClosed': {
+        const remote = this.#tcpRemotes.get(notification.connection);
+        if (remote === undefined) return;
+        this.#tcpRemotes.delete(notification.connection);
+        this.feed({ kind: 'transportClosed', remote });
+        return;
+      }
+      case 'controlPacket': {
+        const remote =
+          notification.remote === null
+            ? this.#tcpRemotes.get(notification.connection ?? -1)
+            : udpRemote(this.#parts.addon, notification.remote);
+        if (remote !== undefined) this.onDatagram(remote, notification.bytes);
+        return;
+      }
+      default:
+        this.feed({ kind: 'dataChannel', notification });
+    }
+  }
+
+  #schedule(): void {
+    const at = this.#parts.engine.nextDeadline() ?? Infinity;
+    if (at === this.#timerAt) return;
+    clearTimeout(this.#timer);
+    this.#timerAt = at;
+    if (at === Infinity) return;
+    this.#timer = setTimeout(
+      () => {
+        this.#timerAt = Infinity;
+        this.feed({ kind: 'deadline' });
+      },
+      Math.max(0, Math.ceil(at - this.now())),
+    );
+  }
+}
