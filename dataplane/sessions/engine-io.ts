@@ -50,6 +50,16 @@ export type Input =
     }
   | { readonly kind: 'tlsFailed'; readonly tls: TlsId; readonly reason: string }
   | { readonly kind: 'authenticated'; readonly requestId: number; readonly verdict: AuthenticationVerdict }
+  /**
+   * The answer takes longer: the client is told to wait up to `timeoutMs`, and shown `info` (an `INFO_PRE` text such as
+   * `WEB_AUTH::https://…`, printable, ≤ 1000 characters) unless that is null.
+   */
+  | {
+      readonly kind: 'authenticationPending';
+      readonly requestId: number;
+      readonly timeoutMs: number;
+      readonly info: string | null;
+    }
   | { readonly kind: 'configChanged'; readonly config: DataPlaneConfig }
   | {
       readonly kind: 'dataChannel';
@@ -100,7 +110,9 @@ export type EngineEvent =
   /** A certificate was refused: counter and a rate-limited security line, no connection record. */
   | { readonly kind: 'certificateRefused'; readonly remote: string; readonly reason: string }
   | { readonly kind: 'refused'; readonly remote: string; readonly reason: string }
-  | { readonly kind: 'handshakeFailed'; readonly remote: string; readonly reason: string };
+  | { readonly kind: 'handshakeFailed'; readonly remote: string; readonly reason: string }
+  /** After `shutdown`: every client has been told and has had its time to acknowledge. */
+  | { readonly kind: 'drained' };
 
 export interface ConnectionFacts {
   /** `cvpn-connection-` and 17 hex digits. */
