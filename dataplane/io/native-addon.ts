@@ -27,7 +27,7 @@ export interface NativeAddon {
    */
   udpReceive(fd: number, batch: BatchHandle): number;
   /**
-   * Sends slots [0, count) with verdict SEND to row `peer[i]` of `remotes` (a shared table, see setRemotes). Runs of
+   * Sends slots [0, count) with verdict SEND and flags bit 0 clear (those are TCP's) to row `peer[i]` of `remotes` (a shared table, see setRemotes). Runs of
    * equal length to one remote leave by UDP GSO, the rest by sendmmsg; a GSO run refused with EMSGSIZE or EINVAL is sent singly.
    * @returns datagrams sent; those the socket would not take are counted in `stats`.
    */
@@ -44,7 +44,7 @@ export interface NativeAddon {
   };
   /** Re-enables offloads on an inherited descriptor. */
   tunOffload(fd: number): { tso: boolean; uso: boolean };
-  /** Up to the batch's capacity of reads; each slot is one packet or super-packet with segmentBytes, headerBytes, checksum fields. @returns slots, 0 when empty, −errno. */
+  /** Up to the batch's capacity of reads, packed one behind the other; each slot is one packet or super-packet with segmentBytes, headerBytes, checksum fields. @returns slots, 0 when empty, −errno. */
   tunRead(fd: number, batch: BatchHandle): number;
   /**
    * Writes slots [0, count) with verdict SEND. Consecutive TCP segments of one flow, in sequence, with a correct checksum
@@ -64,8 +64,14 @@ export interface NativeAddon {
   }): number;
   /** Wipes and frees. The caller makes sure that no thread still uses the handle. */
   keyFree(handle: number): void;
-  /** Writes [packets sealed, blocks sealed, packets opened, blocks opened, failed tags, send epoch, receive epoch, last packet id sent] into out. */
+  /**
+   * Writes [packets sealed, blocks sealed, packets opened, blocks opened, failed tags, send epoch, receive epoch, last packet id sent]
+   * into out (8 numbers). With epoch keys the first four count the current epoch only: there the addon itself moves to the next
+   * epoch at 7/8 of the AEAD limit, and only the epoch number calls for a renewal.
+   */
   keyUsage(handle: number, out: Float64Array): void;
+  /** Moves the sending side forward, never back: the next packet gets an id above `packetId`, in at least `epoch` (0: as it is). */
+  keyForwardForTest(handle: number, packetId: number, epoch: number): void;
   /**
    * Opens in place every slot of [0, count) with key ≥ 0 (others are left alone). Slot on entry: a whole DATA_V1 or DATA_V2 packet
    * (first byte decides). On success: verdict OPENED, offset/length = plaintext, packetId (u32 or 48-bit counter as double), epoch.
@@ -74,9 +80,10 @@ export interface NativeAddon {
   open(batch: BatchHandle, count: number): number;
   /**
    * Seals slots of `input` [from, count) with verdict SEND into `output`: a super-packet becomes its segments (headers and checksums mended),
-   * each one whole wire packet with its own packet id from the key's counter, slots of one input contiguous, `peer` and `connection` copied;
-   * `header[i]` (opcode|keyId, peer id) as u32; `prefix[i]` = bytes of prefix inside the encryption (0, or 1 with 0xfa) ; TCP peers
-   * (`transport[i]` = 1) get the 2-byte length before each packet. Stops before an input whose segments would not fit.
+   * each one whole wire packet with its own packet id from the key's counter, slots of one input contiguous, `peer`, `key` and `flags` copied, `source` = index of the input;
+   * `header[i]` (opcode|keyId, peer id) as u32; `flags[i]` bit 0: 2-byte length before each packet (TCP), bit 1: 0xfa before the plaintext
+   * inside the encryption. Fills the output from slot 0 and stops before an input whose segments would not fit behind the others.
+   * An input that cannot be sealed keeps the reason as its verdict (KeyExhausted, Unsealable) and is consumed.
    * output verdict = SEND. @returns next input index not consumed; output count in output.count[0].
    */
   seal(input: BatchHandle, from: number, count: number, output: BatchHandle): number;
@@ -107,8 +114,17 @@ export interface NativeAddon {
   // ---- facts ---------------------------------------------------------------------------------
   /** Calls and units since load, for tests and metrics: receiveCalls, receivedDatagrams, sendCalls, sentDatagrams, sendErrors, tunReads, tunWrites, openCalls, sealCalls… of the calling thread. */
   counters(): Record<string, number>;
+  /** The same numbers in the order of counterNames(), without allocating. */
+  countersInto(out: Float64Array): void;
+  counterNames(): readonly string[];
   /** CLOCK_MONOTONIC in ms, equal on all threads. */
   monotonicMs(): number;
+
+  // ---- addresses (SOCKET_ADDRESS_BYTES; bytes 0..23 name the remote, the rest is our side of the path) ---------------
+  /** @returns family 4 or 6 (0 for an empty row), the address as text, the port. */
+  formatAddress(row: Uint8Array): { family: number; address: string; port: number };
+  /** A row without a local side. @throws TypeError if `address` is no IP address. */
+  parseAddress(address: string, port: number): Uint8Array;
 }
 
 export type BatchHandle = number;
@@ -140,6 +156,12 @@ export interface BatchArrays {
   readonly checksumOffset: Uint16Array;
   /** Rows of SOCKET_ADDRESS_BYTES: written by udpReceive, read by udpSend. May be shared between batches. */
   readonly remotes: Uint8Array;
+  /**
+   * Bytes of `bytes` that udpReceive gives each message: RECEIVE_REGION_BYTES.gro (the default; needed where GRO is on)
+   * or .single. With GRO one call takes at most capacity / GRO_SEGMENTS_MAX messages, so that no segment is lost for
+   * want of a slot: give that batch 4,096 slots or more and 32 to 64 regions.
+   */
+  readonly regionBytes?: number;
   /** count[0]: slots in use, written by seal. */
   readonly count: Uint32Array;
 }
@@ -153,4 +175,15 @@ export const SlotVerdict = {
   TooShort: 4,
   BadPacketId: 5,
   BadEpoch: 6,
+  /** Left on an input by seal: the key has no packet ids, or no AEAD allowance, left. */
+  KeyExhausted: 7,
+  /** Left on an input by seal: offload fields that fit no IPv4 TCP or UDP packet, or larger than the whole output. */
+  Unsealable: 8,
 } as const;
+
+/** 64 KiB and a bit, so that messages do not start in the same cache sets. */
+export const RECEIVE_REGION_BYTES = { gro: 65_536 + 512, single: 2_048 + 64 } as const;
+/** The most segments the kernel glues into one message. */
+export const GRO_SEGMENTS_MAX = 128;
+/** tunRead packs packets behind each other and stops when less than this is left of `bytes`. */
+export const TUN_READ_BYTES = 65_536;
