@@ -45,13 +45,7 @@ export interface ClientCaFacts {
 }
 
 export type RevocationListState =
-  | 'NotConfigured'
-  | 'Valid'
-  | 'SourceNotFound'
-  | 'ParseError'
-  | 'BadSignature'
-  | 'Expired'
-  | 'TooManyEntries';
+  'NotConfigured' | 'Valid' | 'SourceNotFound' | 'ParseError' | 'BadSignature' | 'Expired' | 'TooManyEntries';
 
 export interface RevocationListFacts {
   readonly state: RevocationListState;
