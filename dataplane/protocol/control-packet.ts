@@ -1,0 +1,117 @@
+import { concatBytes, isAllZero, u32Bytes, viewOf } from './bytes.ts';
+import { firstByteFor, isControlOpcode, isHardReset, keyIdOf, Opcode, opcodeOf, type ControlOpcode } from './opcode.ts';
+
+export const SESSION_ID_BYTES = 8;
+/** First byte and sender's session id: what stands before the wrap's fields. */
+export const CONTROL_HEADER_BYTES = 1 + SESSION_ID_BYTES;
+/** Acknowledgements that fit a control packet with a message. */
+export const MAX_CONTROL_ACKS = 4;
+/** Acknowledgements that fit P_ACK_V1, and the most that are accepted anywhere. */
+export const MAX_ACKS = 8;
+/** Larger control packets are dropped before they are looked at. */
+export const MAX_CONTROL_PACKET_BYTES = 2048;
+
+export interface ControlHeader {
+  readonly opcode: ControlOpcode;
+  /** 0..7; 0 for hard resets. */
+  readonly keyId: number;
+  /** The sender's, 8 bytes, never all zero. */
+  readonly sessionId: Uint8Array;
+}
+
+/** One packet of the control channel in the clear, whatever wrap it travels in. */
+export interface ControlPacket extends ControlHeader {
+  /** Message ids of the receiver that the sender has seen; at most 8. */
+  readonly acks: readonly number[];
+  /** The receiver's session id as the sender knows it; present exactly when there are acks. */
+  readonly peerSessionId: Uint8Array | null;
+  /** Null exactly in P_ACK_V1. */
+  readonly messageId: number | null;
+  readonly payload: Uint8Array;
+}
+
+/** Why a control packet was dropped. The value is a metric label. */
+export const ControlDrop = {
+  TooShort: 'too-short',
+  TooLong: 'too-long',
+  UnknownOpcode: 'unknown-opcode',
+  HardResetKeyId: 'hard-reset-key-id',
+  HardResetMessageId: 'hard-reset-message-id',
+  ZeroSessionId: 'zero-session-id',
+  TooManyAcks: 'too-many-acks',
+  BadAuthentication: 'bad-authentication',
+  BadWrapPacketId: 'bad-wrap-packet-id',
+  BadWrappedClientKeyLength: 'bad-wrapped-client-key-length',
+  BadWrappedClientKey: 'bad-wrapped-client-key',
+} as const;
+export type ControlDrop = (typeof ControlDrop)[keyof typeof ControlDrop];
+
+export interface ControlDropped {
+  readonly ok: false;
+  readonly reason: ControlDrop;
+}
+
+/**
+ * Reads `[opcode|key id 1][session id 8]`. Copies nothing: the session id is a view of `bytes`.
+ * @throws never
+ */
+export function decodeControlHeader(
+  bytes: Uint8Array,
+): { readonly ok: true; readonly header: ControlHeader } | ControlDropped {
+  if (bytes.length < CONTROL_HEADER_BYTES) return dropped(ControlDrop.TooShort);
+  if (bytes.length > MAX_CONTROL_PACKET_BYTES) return dropped(ControlDrop.TooLong);
+  const opcode = opcodeOf(bytes[0]);
+  const keyId = keyIdOf(bytes[0]);
+  if (!isControlOpcode(opcode)) return dropped(ControlDrop.UnknownOpcode);
+  if (isHardReset(opcode) && keyId !== 0) return dropped(ControlDrop.HardResetKeyId);
+  const sessionId = bytes.subarray(1, CONTROL_HEADER_BYTES);
+  if (isAllZero(sessionId)) return dropped(ControlDrop.ZeroSessionId);
+  return { ok: true, header: { opcode, keyId, sessionId } };
+}
+
+export function encodeControlHeader(header: ControlHeader): Uint8Array {
+  const bytes = new Uint8Array(CONTROL_HEADER_BYTES);
+  bytes[0] = firstByteFor(header.opcode, header.keyId);
+  bytes.set(header.sessionId, 1);
+  return bytes;
+}
+
+/**
+ * Reads `[ack count 1][ack id 4]*[receiver's session id 8, with acks only][message id 4, not in P_ACK_V1][payload]`.
+ * Session ids and payload are views of `body`.
+ * @throws never
+ */
+export function decodeControlBody(
+  header: ControlHeader,
+  body: Uint8Array,
+): { readonly ok: true; readonly packet: ControlPacket } | ControlDropped {
+  if (body.length < 1) return dropped(ControlDrop.TooShort);
+  const ackCount = body[0];
+  if (ackCount > MAX_ACKS) return dropped(ControlDrop.TooManyAcks);
+  const acksEnd = 1 + ackCount * 4;
+  const sessionIdEnd = ackCount > 0 ? acksEnd + SESSION_ID_BYTES : acksEnd;
+  const hasMessage = header.opcode !== Opcode.AckV1;
+  const payloadStart = hasMessage ? sessionIdEnd + 4 : sessionIdEnd;
+  if (body.length < payloadStart) return dropped(ControlDrop.TooShort);
+
+  const view = viewOf(body);
+  const acks: number[] = [];
+  for (let at = 1; at < acksEnd; at += 4) acks.push(view.getUint32(at));
+  const peerSessionId = ackCount > 0 ? body.subarray(acksEnd, sessionIdEnd) : null;
+  const messageId = hasMessage ? view.getUint32(sessionIdEnd) : null;
+  if (isHardReset(header.opcode) && messageId !== 0) return dropped(ControlDrop.HardResetMessageId);
+  return { ok: true, packet: { ...header, acks, peerSessionId, messageId, payload: body.subarray(payloadStart) } };
+}
+
+/** The body of `packet`, from the ack count on; see decodeControlBody for the layout. */
+export function encodeControlBody(packet: ControlPacket): Uint8Array {
+  const parts = [Uint8Array.of(packet.acks.length), ...packet.acks.map(u32Bytes)];
+  if (packet.peerSessionId !== null && packet.acks.length > 0) parts.push(packet.peerSessionId);
+  if (packet.messageId !== null) parts.push(u32Bytes(packet.messageId));
+  parts.push(packet.payload);
+  return concatBytes(...parts);
+}
+
+export function dropped(reason: ControlDrop): ControlDropped {
+  return { ok: false, reason };
+}

@@ -1,0 +1,65 @@
+import { timingSafeEqual } from 'node:crypto';
+import { isAllZero, u32Bytes } from './bytes.ts';
+import { SESSION_ID_BYTES } from './control-packet.ts';
+import { hmacOf } from './control-wrap.ts';
+
+/** Half a hand window: a cookie is good for 60 to 90 s. */
+const SLOT_S = 30;
+
+/** The 30 s slot of a wall-clock time in seconds. */
+export function cookieSlotOf(unixS: number): number {
+  return Math.floor(unixS / SLOT_S);
+}
+
+/**
+ * Our session id for a client whose address is not yet proven: 8 bytes, never all zero, the same for repeated resets
+ * of a slot, so that answering one stores nothing.
+ * @param secret 32 random bytes; @param remoteBytes family, address and port of the client
+ */
+export function makeCookie(
+  secret: Uint8Array,
+  slot: number,
+  remoteBytes: Uint8Array,
+  clientSessionId: Uint8Array,
+): Uint8Array {
+  const cookie = hmacOf('SHA256', secret, [u32Bytes(slot), remoteBytes, clientSessionId]).slice(0, SESSION_ID_BYTES);
+  if (isAllZero(cookie)) cookie[0] = 1;
+  return cookie;
+}
+
+/** Whether `cookie` was made for this client in this slot or one of the two before; in constant time. */
+export function checkCookie(
+  secret: Uint8Array,
+  slotNow: number,
+  remoteBytes: Uint8Array,
+  clientSessionId: Uint8Array,
+  cookie: Uint8Array,
+): boolean {
+  if (cookie.length !== SESSION_ID_BYTES) return false;
+  let matches = 0;
+  for (const slot of [slotNow, slotNow - 1, slotNow - 2]) {
+    matches |= Number(timingSafeEqual(makeCookie(secret, slot, remoteBytes, clientSessionId), cookie));
+  }
+  return matches === 1;
+}
+
+const TLV_FLAGS = [0x00, 0x01];
+const FLAG_RESEND_WKC = [0x00, 0x01];
+
+/** Payload of HARD_RESET_SERVER_V2; only clients that signalled early negotiation may be sent one. */
+export function serverResetTlv(resendWkc: boolean): Uint8Array {
+  return resendWkc ? Uint8Array.of(...TLV_FLAGS, 0x00, 0x02, ...FLAG_RESEND_WKC) : new Uint8Array(0);
+}
+
+/** Whether the payload of HARD_RESET_SERVER_V2 asks for the wrapped client key again; unknown types are skipped. */
+export function asksToResendWkc(payload: Uint8Array): boolean {
+  const view = new DataView(payload.buffer, payload.byteOffset, payload.byteLength);
+  for (let at = 0; at + 4 <= payload.length;) {
+    const type = view.getUint16(at);
+    const length = view.getUint16(at + 2);
+    if (at + 4 + length > payload.length) return false;
+    if (type === 1 && length === 2) return (view.getUint16(at + 4) & 1) === 1;
+    at += 4 + length;
+  }
+  return false;
+}
