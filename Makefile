@@ -1,0 +1,68 @@
+# Everything a person or CI does here. `make help` lists it.
+SHELL := /bin/sh
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+
+NODE := node_modules/.bin/node
+TOOLS := node_modules/.bin
+STAMPS := .cache/make
+SOURCES := $(shell find api net operator dataplane standalone cli -name '*.ts' 2>/dev/null)
+NATIVE_SOURCES := $(wildcard dataplane/native/*.cc dataplane/native/*.h dataplane/native/binding.gyp)
+
+.PHONY: help build run demo test lint format generate interop fuzz clean
+
+help: ## Lists the targets
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{ printf "  make %-10s %s\n", $$1, $$2 }'
+
+build: $(STAMPS)/packages $(STAMPS)/npm $(STAMPS)/native $(STAMPS)/dist ## Installs what building needs, builds the addon, compiles to dist/
+
+$(STAMPS)/packages: .ci/packages
+	@sh .ci/packages build
+	@mkdir -p $(STAMPS) && touch $@
+
+# Only our own addon and the netlink library's system-call helper are compiled, with the headers of the pinned Node.
+$(STAMPS)/npm: package.json package-lock.json .npmrc | $(STAMPS)/packages
+	if [ -d node_modules ]; then npm install --no-save --ignore-scripts --no-progress; else npm ci --ignore-scripts --no-progress; fi
+	@mkdir -p $(STAMPS) && touch $@
+
+$(STAMPS)/native: $(STAMPS)/npm $(NATIVE_SOURCES)
+	@command -v g++ >/dev/null || { echo "No C++ compiler. Install one: apt-get install --no-install-recommends g++ make python3" >&2; exit 1; }
+	npm run --silent build:native
+	@touch $@
+
+$(STAMPS)/dist: $(STAMPS)/npm tsconfig.json tsconfig.build.json $(SOURCES)
+	$(TOOLS)/tsc -p tsconfig.build.json
+	@touch $@
+
+run: build ## Serves examples/quickstart from ./.state and says how to connect (root)
+	@sh .ci/packages run
+	@$(NODE) standalone/quickstart.ts
+
+demo: build ## Shows a real client, an allowed and a refused address and a live rule edit, in namespaces (root)
+	@sh .ci/packages run test
+	@$(NODE) test/demo/demo.ts
+
+test: build lint ## Everything: architecture, unit, golden, simulation, fuzz, real client
+	@sh .ci/packages run test
+	@$(NODE) test/run.ts
+
+lint: $(STAMPS)/npm ## Types, lint, format
+	$(TOOLS)/tsc -p tsconfig.json
+	$(TOOLS)/oxlint --type-aware --deny-warnings --report-unused-disable-directives
+	$(TOOLS)/prettier --check --log-level warn .
+
+format: $(STAMPS)/npm ## Formats every file
+	$(TOOLS)/prettier --write --log-level warn .
+
+generate: $(STAMPS)/npm ## Writes the types of api/v1alpha1 from crds/
+	npm run --silent generate
+
+interop: build ## Only the tests with the real OpenVPN client (root); ONLY=part-of-file-name picks some
+	@sh .ci/packages run test
+	@$(NODE) test/run.ts interop $(ONLY)
+
+fuzz: build ## Seeded fuzzing of every decoder; FUZZ_SECONDS=60, FUZZ_ITERATIONS=N, FUZZ_SEED=N
+	@$(NODE) test/run.ts fuzz $(ONLY)
+
+clean: ## Removes what build made
+	rm -rf dist $(STAMPS) dataplane/native/build

@@ -1,0 +1,51 @@
+// A test says which requirements it shows by tags in its name: `[P42]` for number 42 of the protocol's conformance
+// list, `[C61]` for number 61 of the behaviours. These tests fail for a number that nobody shows.
+import assert from 'node:assert/strict';
+import { readFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { test } from 'node:test';
+import { listFiles, ROOT } from '../support/source-tree.ts';
+
+const PROTOCOL_NUMBERS = 103;
+
+/** Numbers that wait for a part which does not exist yet, and which part that is. */
+const LATER: Readonly<Record<string, string>> = {
+  P98: 'browser logins come with the SAML and OIDC providers',
+  P99: 'browser logins come with the SAML and OIDC providers',
+  P100: 'browser logins come with the SAML and OIDC providers',
+};
+
+const tags = collectTags();
+
+test('every number of the protocol list has a test, or a reason to come later', () => {
+  const numbers = Array.from({ length: PROTOCOL_NUMBERS }, (_, index) => `P${index + 1}`);
+  assert.deepEqual(
+    numbers.filter((tag) => !tags.has(tag) && LATER[tag] === undefined),
+    [],
+  );
+});
+
+test('no number is put off although it has a test', () => {
+  assert.deepEqual(
+    Object.keys(LATER).filter((tag) => tags.has(tag)),
+    [],
+  );
+});
+
+test('no test claims a number that does not exist', () => {
+  const unknown = [...tags].filter((tag) => {
+    const limit = tag.startsWith('P') ? PROTOCOL_NUMBERS : 136;
+    const number = Number(tag.slice(1));
+    return number < 1 || number > limit;
+  });
+  assert.deepEqual(unknown, []);
+});
+
+function collectTags(): ReadonlySet<string> {
+  const files = listFiles(['test'], '.test.ts').filter((path) => !path.startsWith('test/architecture/'));
+  return new Set(
+    files.flatMap((path) =>
+      [...readFileSync(join(ROOT, path), 'utf8').matchAll(/\[([PC]\d+)\]/g)].map((m) => m[1] ?? ''),
+    ),
+  );
+}

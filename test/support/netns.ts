@@ -1,0 +1,175 @@
+import { execFileSync, spawn, spawnSync, type ChildProcess, type SpawnOptions } from 'node:child_process';
+import { mkdtempSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { LAB_PREFIX, removeNamespace, sweepLeftovers } from './sweep.ts';
+
+export interface CommandResult {
+  readonly status: number;
+  readonly stdout: string;
+  readonly stderr: string;
+}
+
+/** One network namespace of a lab. */
+export class Namespace {
+  readonly name: string;
+
+  constructor(name: string) {
+    this.name = name;
+  }
+
+  /** Runs a command inside to its end, whatever its status. */
+  run(command: string, ...arguments_: readonly string[]): CommandResult {
+    const result = spawnSync('ip', ['netns', 'exec', this.name, command, ...arguments_], {
+      encoding: 'utf8',
+      timeout: 30_000,
+    });
+    if (result.error !== undefined) throw result.error;
+    return { status: result.status ?? -1, stdout: result.stdout, stderr: result.stderr };
+  }
+
+  /** Runs a command that has to succeed. @returns its standard output. */
+  must(command: string, ...arguments_: readonly string[]): string {
+    const { status, stdout, stderr } = this.run(command, ...arguments_);
+    if (status !== 0)
+      throw new LabError(`${command} ${arguments_.join(' ')} in ${this.name}: status ${status}: ${stderr}${stdout}`);
+    return stdout;
+  }
+
+  spawn(command: string, arguments_: readonly string[], options: SpawnOptions): ChildProcess {
+    return spawn('ip', ['netns', 'exec', this.name, command, ...arguments_], options);
+  }
+
+  /** Runs the lines as one `ip -batch`. */
+  ip(...lines: readonly string[]): void {
+    const input = `${lines.join('\n')}\n`;
+    const result = spawnSync('ip', ['-netns', this.name, '-batch', '-'], { input, encoding: 'utf8' });
+    if (result.status !== 0) throw new LabError(`ip -batch in ${this.name}: ${result.stderr}`);
+  }
+
+  /** Whether one echo request of this payload size is answered within a second. */
+  ping(address: string, options: { readonly payloadBytes?: number; readonly mayFragment?: boolean } = {}): boolean {
+    const size = String(options.payloadBytes ?? 56);
+    const fragment = options.mayFragment === false ? ['-M', 'do'] : [];
+    return this.run('ping', '-n', '-c', '1', '-W', '1', '-s', size, ...fragment, address).status === 0;
+  }
+}
+
+/** Something about the lab itself went wrong, not about what is tested. */
+export class LabError extends Error {
+  override readonly name = 'LabError';
+}
+
+/**
+ * The world of the tests, cut off from the machine's network:
+ *
+ *   client 1 … n ── wan (bridge) ── gateway ── target
+ *      10.99.0.11…      10.99.0.254     10.99.0.1 | 10.60.0.1    10.60.0.2 and the addresses of TARGETS
+ *
+ * The target has no route to the tunnel's addresses, so that an answer proves translation. Clients, wan and the target
+ * also speak IPv6, so that a leak could be seen.
+ */
+export class Lab {
+  readonly gateway: Namespace;
+  readonly target: Namespace;
+  readonly wan: Namespace;
+  readonly clients: readonly Namespace[];
+  /** Removed with the lab. */
+  readonly folder: string;
+  readonly #stack = new DisposableStack();
+
+  constructor(options: { readonly clients: number }) {
+    sweepLeftovers();
+    const prefix = `${LAB_PREFIX}${process.pid}-${nextLab++}-`;
+    this.folder = mkdtempSync(join(tmpdir(), prefix));
+    this.#stack.defer(() => rmSync(this.folder, { recursive: true, force: true }));
+    // Of an unfinished constructor nothing stays either: the next lab's sweep or the runner's finds the names.
+    this.wan = this.#add(`${prefix}wan`);
+    this.gateway = this.#add(`${prefix}gateway`);
+    this.target = this.#add(`${prefix}target`);
+    this.clients = Array.from({ length: options.clients }, (_, index) => this.#add(`${prefix}client${index + 1}`));
+    this.#connectWan();
+    this.#connectTarget();
+    process.once('exit', this.#disposeAtExit);
+  }
+
+  client(index = 0): Namespace {
+    const client = this.clients[index];
+    if (client === undefined)
+      throw new LabError(`The lab has ${this.clients.length} clients; number ${index} was asked for`);
+    return client;
+  }
+
+  [Symbol.dispose](): void {
+    process.removeListener('exit', this.#disposeAtExit);
+    this.#stack.dispose();
+  }
+
+  readonly #disposeAtExit = (): void => this.#stack.dispose();
+
+  #add(name: string): Namespace {
+    execFileSync('ip', ['netns', 'add', name]);
+    this.#stack.defer(() => removeNamespace(name));
+    const namespace = new Namespace(name);
+    namespace.ip('link set lo up');
+    return namespace;
+  }
+
+  #connectWan(): void {
+    this.wan.ip(
+      'link add br0 type bridge',
+      'link set br0 up',
+      'addr add 10.99.0.254/24 dev br0',
+      'addr add fd99::fe/64 dev br0 nodad',
+      `addr add ${INTERNET_IPV6}/128 dev lo`,
+    );
+    const hosts = [this.gateway, ...this.clients];
+    for (const [index, host] of hosts.entries()) {
+      const last = index === 0 ? 1 : 10 + index;
+      this.wan.ip(
+        `link add port${index} type veth peer name wan0 netns ${host.name}`,
+        `link set port${index} master br0 up`,
+      );
+      host.ip(
+        'link set wan0 up',
+        `addr add 10.99.0.${last}/24 dev wan0`,
+        `addr add fd99::${last}/64 dev wan0 nodad`,
+        ...(index === 0 ? [] : ['route add default via 10.99.0.254', '-6 route add default via fd99::fe']),
+      );
+    }
+  }
+
+  #connectTarget(): void {
+    this.gateway.ip(
+      `link add lan0 type veth peer name lan0 netns ${this.target.name}`,
+      'link set lan0 up',
+      'addr add 10.60.0.1/24 dev lan0',
+      'route add default via 10.60.0.2',
+    );
+    this.target.ip(
+      'link set lan0 up',
+      'addr add 10.60.0.2/24 dev lan0',
+      ...Object.values(TARGETS).map((a) => `addr add ${a}/32 dev lan0`),
+    );
+  }
+}
+
+export const GATEWAY_ADDRESS = '10.99.0.1';
+/** The source address the target sees of everybody behind the gateway. */
+export const TRANSLATED_ADDRESS = '10.60.0.1';
+/** Answers pings of clients over IPv6 unless the tunnel draws them in. */
+export const INTERNET_IPV6 = 'fd98::1';
+
+/** Addresses of the target machine; the networks are those of the guide's examples. */
+export const TARGETS = {
+  onPremises: '172.16.0.10',
+  onPremisesUpper: '172.16.0.200',
+  development: '10.0.1.10',
+  developmentHost: '10.0.2.119',
+  vpc: '192.168.0.10',
+  network10_1: '10.1.0.10',
+  network172_131: '172.131.0.10',
+  internet: '198.18.0.10',
+} as const;
+
+let nextLab = 1;
