@@ -69,7 +69,7 @@ export class Driver {
 
   /** Resolves when every tunnel thread enforces `config`. */
   async apply(config: DataPlaneConfig): Promise<void> {
-    await this.#parts.tls.setCredentials({
+    this.#parts.tls.setCredentials({
       certificatePem: config.secrets.serverCertificatePem,
       keyPem: config.secrets.serverKeyPem,
       clientCaPem: config.secrets.clientCaPem,
@@ -116,7 +116,7 @@ export class Driver {
         if (output.remote.kind === 'tcp') tunnel.closeTcp(output.remote.connection);
         return;
       case 'tlsStart':
-        tls.open(output.tls, (input) => this.feed(input));
+        tls.open(output.tls);
         return;
       case 'tlsInput':
         tls.input(output.tls, output.bytes);

@@ -1,0 +1,69 @@
+import { parseArgs } from 'node:util';
+import { startDataPlane, type DataPlane } from './io/data-plane.ts';
+import { SupervisorChannel } from './io/supervisor-channel.ts';
+import type { SupervisorMessage } from './process-messages.ts';
+
+/** Longest goodbye: what a supervisor allows before it kills, less a margin. */
+const SHUTDOWN_LIMIT_MS = 3_000;
+
+const { values } = parseArgs({ options: { 'channel-fd': { type: 'string' } } });
+const fd = Number(values['channel-fd']);
+if (!Number.isInteger(fd) || fd < 3) {
+  process.stderr.write('The data plane is started by its supervisor: expected --channel-fd N with N ≥ 3\n');
+  process.exit(2);
+}
+
+let plane: DataPlane | undefined;
+let stopping = false;
+
+const channel = new SupervisorChannel(fd, {
+  onMessage: (message) => void onMessage(message).catch(fail),
+  onEnd: (reason) => void stop(reason).catch(fail),
+});
+process.on('SIGTERM', () => void stop('signal').catch(fail));
+// The terminal's Ctrl-C reaches the whole process group; the supervisor decides.
+process.on('SIGINT', () => undefined);
+
+async function onMessage(message: SupervisorMessage): Promise<void> {
+  if (message.kind === 'start') {
+    plane = await startDataPlane(message.start, (answer) => channel.send(answer));
+    channel.send({ kind: 'ready' });
+    return;
+  }
+  if (plane === undefined) return;
+  switch (message.kind) {
+    case 'config':
+      return plane.apply(message.config);
+    case 'listConnections':
+      return channel.send({
+        kind: 'connections',
+        requestId: message.requestId,
+        connections: plane.connections(),
+      });
+    case 'terminate':
+      return channel.send({
+        kind: 'terminated',
+        requestId: message.requestId,
+        found: plane.terminate(message.connectionId),
+      });
+    case 'shutdown':
+      return stop('shutdown');
+  }
+}
+
+async function stop(reason: string): Promise<void> {
+  if (stopping) return;
+  stopping = true;
+  await plane?.stop(reason, SHUTDOWN_LIMIT_MS);
+  channel.close();
+  process.exit(0);
+}
+
+function fail(error: unknown): void {
+  const reason = error instanceof Error ? error.message : String(error);
+  channel.send({ kind: 'failed', reason });
+  process.stderr.write(`${JSON.stringify({ level: 'error', msg: 'Data plane failed', reason })}\n`);
+  process.exitCode = 1;
+  // Lets the line above leave; the workers are told by the exit handler of the tunnel host.
+  setTimeout(() => process.exit(1), 50).unref();
+}
