@@ -1,0 +1,101 @@
+import {
+  derChildren,
+  derContent,
+  derObjectIdentifier,
+  derSerial,
+  DerTag,
+  derText,
+  derTime,
+  derWhole,
+  readDer,
+  type DerElement,
+} from '../../net/der.ts';
+
+/** The fields of an X.509 certificate that a login is judged by, and that node:crypto has no accessor for. */
+export interface CertificateFields {
+  /** Upper-case hex without leading zeros. */
+  readonly serial: string;
+  /** The DER of the issuer's name. */
+  readonly issuer: Uint8Array;
+  /** Milliseconds since 1970. */
+  readonly notBefore: number;
+  readonly notAfter: number;
+  /** In the order of the subject, null where the text can't be decoded. */
+  readonly commonNames: readonly (string | null)[];
+  /** Object identifiers; empty without the extension. */
+  readonly extendedKeyUsages: readonly string[];
+  readonly isAuthority: boolean;
+}
+
+/** Reads a DER certificate; undefined when it is not one. Its signature is not looked at. */
+export function certificateFields(certificate: Uint8Array): CertificateFields | undefined {
+  const whole = readDer(certificate);
+  const tbs = whole?.tag === DerTag.Sequence ? derChildren(whole, 3)?.[0] : undefined;
+  const all = tbs?.tag === DerTag.Sequence ? derChildren(tbs, 10) : undefined;
+  if (all === undefined) return undefined;
+  const [serialItem, , issuer, validity, subject, , ...rest] = all[0]?.tag === VERSION_TAG ? all.slice(1) : all;
+  if (serialItem === undefined || issuer === undefined || validity === undefined || subject === undefined)
+    return undefined;
+  const serial = derSerial(serialItem);
+  const [notBefore, notAfter] = (derChildren(validity, 2) ?? []).map(derTime);
+  const commonNames = commonNamesOf(subject);
+  const extensions = extensionsOf(rest.find((item) => item.tag === EXTENSIONS_TAG));
+  if (serial === undefined || notBefore === undefined || notAfter === undefined) return undefined;
+  if (issuer.tag !== DerTag.Sequence || commonNames === undefined || extensions === undefined) return undefined;
+  const extendedKeyUsages = extendedKeyUsagesOf(extensions.get(EXTENDED_KEY_USAGE));
+  const isAuthority = isAuthorityOf(extensions.get(BASIC_CONSTRAINTS));
+  if (extendedKeyUsages === undefined || isAuthority === undefined) return undefined;
+  return { serial, issuer: derWhole(issuer), notBefore, notAfter, commonNames, extendedKeyUsages, isAuthority };
+}
+
+function commonNamesOf(subject: DerElement): readonly (string | null)[] | undefined {
+  const names: (string | null)[] = [];
+  for (const relative of derChildren(subject) ?? []) {
+    const attributes = derChildren(relative);
+    if (relative.tag !== DerTag.Set || attributes === undefined) return undefined;
+    for (const attribute of attributes) {
+      const [type, value] = derChildren(attribute, 2) ?? [];
+      if (type === undefined || value === undefined) return undefined;
+      if (derObjectIdentifier(type) === COMMON_NAME) names.push(derText(value) ?? null);
+    }
+  }
+  return names;
+}
+
+/** The extensions' values by identifier; a repeated one makes the certificate malformed (RFC 5280 4.2). */
+function extensionsOf(item: DerElement | undefined): Map<string, Uint8Array> | undefined {
+  const extensions = new Map<string, Uint8Array>();
+  if (item === undefined) return extensions;
+  const list = derChildren(item, 1)?.[0];
+  const entries = list === undefined ? undefined : derChildren(list);
+  if (entries === undefined) return undefined;
+  for (const entry of entries) {
+    const fields = derChildren(entry, 3);
+    const type = fields?.[0] === undefined ? undefined : derObjectIdentifier(fields[0]);
+    const value = fields?.at(-1);
+    if (type === undefined || value?.tag !== DerTag.OctetString || extensions.has(type)) return undefined;
+    extensions.set(type, derContent(value));
+  }
+  return extensions;
+}
+
+function extendedKeyUsagesOf(value: Uint8Array | undefined): readonly string[] | undefined {
+  if (value === undefined) return [];
+  const list = readDer(value);
+  const usages = list === undefined ? undefined : derChildren(list)?.map(derObjectIdentifier);
+  return usages?.every((usage) => usage !== undefined) === true ? usages : undefined;
+}
+
+function isAuthorityOf(value: Uint8Array | undefined): boolean | undefined {
+  if (value === undefined) return false;
+  const constraints = readDer(value);
+  const first = constraints === undefined ? undefined : derChildren(constraints, 2);
+  if (first === undefined) return undefined;
+  return first[0]?.tag === DerTag.Boolean && derContent(first[0])[0] !== 0;
+}
+
+const VERSION_TAG = 0xa0;
+const EXTENSIONS_TAG = 0xa3;
+const COMMON_NAME = '2.5.4.3';
+const EXTENDED_KEY_USAGE = '2.5.29.37';
+const BASIC_CONSTRAINTS = '2.5.29.19';

@@ -1,0 +1,102 @@
+import { createHash, X509Certificate, type KeyObject } from 'node:crypto';
+import type { PresentedCertificate } from '../../api/authentication.ts';
+import type { CertificateReference } from '../../api/revocation-lookup.ts';
+import { certificateFields, type CertificateFields } from './certificate-fields.ts';
+
+/** What a good client certificate says. */
+export interface CertificateIdentity {
+  readonly commonName: string;
+  /** Upper-case hex SHA-256, leaf first. */
+  readonly fingerprints: readonly string[];
+  readonly leaf: CertificateReference;
+  /** The leaf and the intermediates the client sent. */
+  readonly chain: readonly CertificateReference[];
+}
+
+export type CertificateCheck =
+  { readonly ok: true; readonly identity: CertificateIdentity } | { readonly ok: false; readonly reason: string };
+
+/**
+ * Judges a client certificate beyond what TLS verified: validity at `now` (ms since 1970), client
+ * usage, key strength and a common name fit to be an identity. Revocation is asked elsewhere.
+ */
+export function checkCertificate(presented: PresentedCertificate | null, now: number): CertificateCheck {
+  const leafDer = presented?.chain[0];
+  if (presented === null || leafDer === undefined) return refused('no-certificate');
+  if (presented.authorizationError !== null) return refused(reasonOfTlsError(presented.authorizationError));
+  const fields = presented.chain.map(certificateFields).filter((item) => item !== undefined);
+  const [leaf] = fields;
+  const key = publicKeyOf(leafDer);
+  if (leaf === undefined || fields.length !== presented.chain.length || key === undefined) {
+    return refused('certificate-malformed');
+  }
+  if (now < leaf.notBefore) return refused('certificate-not-yet-valid');
+  if (now >= leaf.notAfter) return refused('certificate-expired');
+  if (!leaf.extendedKeyUsages.includes(CLIENT_AUTH) || leaf.isAuthority) return refused('certificate-wrong-usage');
+  if (!isStrongKey(key)) return refused('certificate-weak-key');
+  // The last one is the most specific; the stock server takes it too.
+  const commonName = leaf.commonNames.at(-1);
+  if (commonName === undefined || commonName === '') return refused('certificate-without-common-name');
+  if (commonName === null || commonName.length > MAX_COMMON_NAME || UNCLEAN.test(commonName)) {
+    return refused('certificate-common-name-invalid');
+  }
+  const chain = fields.map(referenceOf);
+  return {
+    ok: true,
+    identity: { commonName, fingerprints: presented.chain.map(fingerprintOf), leaf: referenceOf(leaf), chain },
+  };
+}
+
+function refused(reason: string): CertificateCheck {
+  return { ok: false, reason };
+}
+
+function reasonOfTlsError(error: string): string {
+  return TLS_REASONS[error] ?? 'certificate-not-verified';
+}
+
+function publicKeyOf(der: Uint8Array): KeyObject | undefined {
+  try {
+    return new X509Certificate(der).publicKey;
+  } catch {
+    return undefined;
+  }
+}
+
+function isStrongKey(key: KeyObject): boolean {
+  const type = key.asymmetricKeyType;
+  const details = key.asymmetricKeyDetails;
+  if (type === 'rsa' || type === 'rsa-pss') return (details?.modulusLength ?? 0) >= MIN_RSA_BITS;
+  return type === 'ec' && CURVES.has(details?.namedCurve ?? '');
+}
+
+function referenceOf(fields: CertificateFields): CertificateReference {
+  return { issuerNameHash: fingerprintOf(fields.issuer), serial: fields.serial };
+}
+
+function fingerprintOf(bytes: Uint8Array): string {
+  return createHash('sha256').update(bytes).digest('hex').toUpperCase();
+}
+
+const CLIENT_AUTH = '1.3.6.1.5.5.7.3.2';
+const MIN_RSA_BITS = 2048;
+const CURVES: ReadonlySet<string> = new Set(['prime256v1', 'secp384r1', 'secp521r1']);
+// The upper bound of X.520, and of what the stock server takes.
+const MAX_COMMON_NAME = 64;
+/** Control, format, surrogate and line-separating characters: nobody can see them, and logs would obey them. */
+const UNCLEAN = /[\p{Cc}\p{Cf}\p{Cs}\p{Zl}\p{Zp}]/u;
+
+const TLS_REASONS: Readonly<Record<string, string>> = {
+  CERT_HAS_EXPIRED: 'certificate-expired',
+  CERT_NOT_YET_VALID: 'certificate-not-yet-valid',
+  INVALID_PURPOSE: 'certificate-wrong-usage',
+  EE_KEY_TOO_SMALL: 'certificate-weak-key',
+  CA_KEY_TOO_SMALL: 'certificate-weak-key',
+  CA_MD_TOO_WEAK: 'certificate-weak-key',
+  UNABLE_TO_GET_ISSUER_CERT: 'certificate-of-unknown-authority',
+  UNABLE_TO_GET_ISSUER_CERT_LOCALLY: 'certificate-of-unknown-authority',
+  UNABLE_TO_VERIFY_LEAF_SIGNATURE: 'certificate-of-unknown-authority',
+  DEPTH_ZERO_SELF_SIGNED_CERT: 'certificate-of-unknown-authority',
+  SELF_SIGNED_CERT_IN_CHAIN: 'certificate-of-unknown-authority',
+  CERT_SIGNATURE_FAILURE: 'certificate-of-unknown-authority',
+};

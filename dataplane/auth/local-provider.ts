@@ -1,0 +1,179 @@
+import { createHash, randomBytes } from 'node:crypto';
+import { setTimeout as delay } from 'node:timers/promises';
+import type { LocalUser } from '../../api/data-plane-config.ts';
+import { denial, type Denial, type LoginTokens } from './authenticator.ts';
+import { parsePasswordHash, unmatchableHash, verifyPassword, type PasswordHash } from './password-hash.ts';
+import { isStaticChallengeAnswer, parseStaticChallengeAnswer } from './static-challenge.ts';
+import { LoginThrottle } from './throttle.ts';
+import { decodeBase32, matchTotp, totpStep } from './totp.ts';
+import { WorkQueue } from './work-queue.ts';
+
+export interface LocalLogin {
+  readonly username: string;
+  readonly password: string;
+  readonly remoteAddress: string;
+}
+
+export type LocalVerdict =
+  { readonly kind: 'granted'; readonly groups: readonly string[]; readonly authToken: string } | Denial;
+
+export interface UsedTotpStep {
+  readonly user: string;
+  readonly step: number;
+}
+
+export interface LocalProviderOptions {
+  /** Milliseconds since 1970. */
+  readonly now: () => number;
+  readonly tokens: LoginTokens;
+  /** Of earlier runs: a code is good once, also across a restart. */
+  readonly usedTotpSteps: readonly UsedTotpStep[];
+  /** Told after a code was spent; `usedTotpSteps()` has it then. */
+  readonly onTotpUsed?: () => void;
+  readonly wait?: (ms: number, signal: AbortSignal) => Promise<void>;
+  readonly verify?: (password: string, hash: PasswordHash) => Promise<boolean>;
+}
+
+/**
+ * Logins against the users document: password, with MFA also a TOTP code, or the token of an
+ * earlier login. Whether a user exists shows neither in the answer nor in the work done for it.
+ */
+export class LocalProvider {
+  readonly #options: LocalProviderOptions;
+  readonly #throttle = new LoginThrottle();
+  readonly #hashing = new WorkQueue({ concurrency: HASH_CONCURRENCY, capacity: HASH_QUEUE });
+  readonly #usedSteps: Map<string, number>;
+  readonly #nobody = unmatchableHash();
+  readonly #decoySalt = randomBytes(16);
+  #users: ReadonlyMap<string, Account> = new Map();
+  #hashes: readonly PasswordHash[] = [];
+  #secondFactor: 'totp' | 'none' = 'none';
+
+  constructor(options: LocalProviderOptions) {
+    this.#options = options;
+    this.#usedSteps = new Map(options.usedTotpSteps.map(({ user, step }) => [user, step]));
+  }
+
+  /** Replaces all users. One whose hash or secret can't be read stays known and can't log in. */
+  setUsers(users: readonly LocalUser[], secondFactor: 'totp' | 'none'): void {
+    this.#secondFactor = secondFactor;
+    this.#users = new Map(users.map((user) => [user.name, accountOf(user, secondFactor)]));
+    this.#hashes = [...this.#users.values()].map((account) => account.hash).filter((hash) => hash !== undefined);
+  }
+
+  /** The last step spent by each user, without those too old to matter. */
+  usedTotpSteps(): readonly UsedTotpStep[] {
+    const oldest = totpStep(this.#options.now()) - 2;
+    for (const [user, step] of this.#usedSteps) if (step < oldest) this.#usedSteps.delete(user);
+    return [...this.#usedSteps].map(([user, step]) => ({ user, step }));
+  }
+
+  async authenticate(login: LocalLogin, signal: AbortSignal): Promise<LocalVerdict> {
+    const account = this.#users.get(login.username);
+    const subject = account?.subject ?? `${login.username}\n`;
+    switch (this.#options.tokens.check(subject, login.password)) {
+      case 'valid':
+        // A token can't be valid for an account that is gone: its subject was the account's.
+        if (account === undefined) return denial('unknown-user', SESSION_ENDED);
+        return this.#granted(account, login.password);
+      case 'expired':
+      case 'invalid':
+        return denial('token-not-accepted', SESSION_ENDED);
+      case 'foreign':
+        return this.#authenticateByPassword(login, account, signal);
+    }
+  }
+
+  async #authenticateByPassword(
+    login: LocalLogin,
+    account: Account | undefined,
+    signal: AbortSignal,
+  ): Promise<LocalVerdict> {
+    const answer = this.#answerOf(login.password);
+    if ('kind' in answer) return answer;
+    const admission = this.#throttle.admit(login.username, login.remoteAddress, this.#options.now());
+    if (admission.kind === 'refused') return denial('throttled', 'too many attempts, try again in a minute');
+    if (admission.delayMs > 0) await (this.#options.wait ?? waitFor)(admission.delayMs, signal);
+    const hash = account?.hash ?? this.#decoyFor(login.username);
+    const verified = await this.#hashing.run(
+      admission.familiar ? 'familiar' : 'stranger',
+      () => (this.#options.verify ?? verifyPassword)(answer.password, hash),
+      signal,
+    );
+    if (verified === null) {
+      this.#throttle.notTried(login.username, login.remoteAddress, admission);
+      return denial('overloaded', 'TEMP[backoff 10]:too many logins at once');
+    }
+    signal.throwIfAborted();
+    if (account === undefined) return denial('unknown-user', NOT_ACCEPTED);
+    // The document may have changed while the password was hashed: what holds now decides.
+    if (this.#users.get(login.username)?.subject !== account.subject) return denial('user-changed', NOT_ACCEPTED);
+    if (!verified.value || account.hash === undefined) return denial('bad-password', NOT_ACCEPTED);
+    if (this.#secondFactor === 'totp') {
+      const refusal = this.#spendCode(login.username, account, answer.response);
+      if (refusal !== null) return refusal;
+    }
+    this.#throttle.succeeded(login.username, login.remoteAddress, admission);
+    return this.#granted(this.#users.get(login.username) ?? account, null);
+  }
+
+  #answerOf(password: string): { readonly password: string; readonly response: string } | Denial {
+    if (this.#secondFactor === 'none') {
+      return isStaticChallengeAnswer(password)
+        ? denial('unexpected-challenge-answer', NOT_ACCEPTED)
+        : { password, response: '' };
+    }
+    return parseStaticChallengeAnswer(password) ?? denial('missing-code', NOT_ACCEPTED);
+  }
+
+  #spendCode(username: string, account: Account, code: string): Denial | null {
+    if (account.totpSecret === undefined) return denial('no-totp-secret', NOT_ACCEPTED);
+    const step = matchTotp(account.totpSecret, code, this.#options.now(), this.#usedSteps.get(username) ?? -1);
+    if (step === null) return denial('bad-code', NOT_ACCEPTED);
+    this.#usedSteps.set(username, step);
+    this.#options.onTotpUsed?.();
+    return null;
+  }
+
+  #granted(account: Account, token: string | null): LocalVerdict {
+    return { kind: 'granted', groups: account.groups, authToken: this.#options.tokens.issue(account.subject, token) };
+  }
+
+  /** For a user who does not exist: the hash of one who does, always the same, so that the cost looks like any other's. */
+  #decoyFor(username: string): PasswordHash {
+    const digest = createHash('sha256').update(this.#decoySalt).update(username).digest();
+    return this.#hashes[digest.readUInt32BE(0) % Math.max(1, this.#hashes.length)] ?? this.#nobody;
+  }
+}
+
+interface Account {
+  readonly groups: readonly string[];
+  readonly hash: PasswordHash | undefined;
+  readonly totpSecret: Uint8Array | undefined;
+  /** Names the account and its credentials; tokens are bound to it. */
+  readonly subject: string;
+}
+
+function accountOf(user: LocalUser, secondFactor: 'totp' | 'none'): Account {
+  const credentials = createHash('sha256')
+    .update(JSON.stringify([user.passwordHash, user.totpSecret ?? '', secondFactor]))
+    .digest('hex');
+  return {
+    groups: user.groups.slice(0, MAX_GROUPS),
+    hash: parsePasswordHash(user.passwordHash),
+    totpSecret: user.totpSecret === undefined ? undefined : decodeBase32(user.totpSecret),
+    subject: `${user.name}\n${credentials}`,
+  };
+}
+
+async function waitFor(ms: number, signal: AbortSignal): Promise<void> {
+  await delay(ms, undefined, { signal });
+}
+
+// Two of the four threads of the pool: files and names stay responsive.
+const HASH_CONCURRENCY = 2;
+// At 50 ms each, the last in the queue waits under two seconds.
+const HASH_QUEUE = 64;
+const MAX_GROUPS = 200;
+const NOT_ACCEPTED = 'user name, password or code not accepted';
+const SESSION_ENDED = 'SESSION: login again';
