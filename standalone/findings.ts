@@ -1,0 +1,37 @@
+/** Something about a manifest that its author must or should change. */
+export interface Finding {
+  readonly severity: 'error' | 'warning';
+  readonly file: string;
+  /** 1-based. */
+  readonly line: number;
+  /** `Kind/name`; `-` where unknown. */
+  readonly object: string;
+  /** Dotted path such as `spec.dnsServers[1]`; `-` when it is about the whole object. */
+  readonly field: string;
+  readonly message: string;
+}
+
+/** `FILE:LINE: KIND/NAME: FIELD: MESSAGE`, one line whatever the parts hold. */
+export function formatFinding(finding: Finding): string {
+  const text = `${finding.file}:${finding.line}: ${finding.object}: ${finding.field}: ${finding.message}`;
+  // A name or value out of a manifest must not forge a line or drive a terminal.
+  // oxlint-disable-next-line no-control-regex
+  return text.replaceAll(/[\u0000-\u001f\u007f-\u009f\u2028\u2029]+/g, ' ');
+}
+
+/** Removes repetitions and orders by file, line and text. */
+export function sortFindings(findings: readonly Finding[]): readonly Finding[] {
+  const unique = new Map(findings.map((finding) => [`${finding.severity} ${formatFinding(finding)}`, finding]));
+  return [...unique.values()].sort(
+    (a, b) => compareText(a.file, b.file) || a.line - b.line || compareText(formatFinding(a), formatFinding(b)),
+  );
+}
+
+export function hasErrors(findings: readonly Finding[]): boolean {
+  return findings.some((finding) => finding.severity === 'error');
+}
+
+function compareText(a: string, b: string): number {
+  if (a === b) return 0;
+  return a < b ? -1 : 1;
+}
