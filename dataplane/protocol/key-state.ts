@@ -1,0 +1,185 @@
+import { ControlMessageReader, encodeControlMessage, type ClientMessage } from './control-message.ts';
+import { KeyMethodParser, type KeyMethodFailure, type KeyMethodMessage, type ServerKeySource } from './key-method.ts';
+import { Opcode, type ControlOpcode } from './opcode.ts';
+import { ReceiveQueue, SendQueue, type ReceiveVerdict } from './reliability.ts';
+
+/** What TLS says once its handshake is done. */
+export interface TlsFacts {
+  /** 256 bytes each; see data-keys.ts and dynamic-tls-crypt.ts. */
+  readonly dataKeys: Uint8Array;
+  readonly dynamicTlsCrypt: Uint8Array;
+}
+
+/**
+ *   negotiating ──client's key method read──► answered ──all of ours acknowledged──► active
+ *        └────────────── TLS failed, malformed, hand window over ──────────────────────► gone
+ */
+export type KeyPhase = 'negotiating' | 'answered' | 'active' | 'gone';
+
+export interface KeyStateOptions {
+  readonly keyId: number;
+  /** Names the TLS connection of this key towards the outside. */
+  readonly tls: number;
+  readonly nowMs: number;
+  readonly handWindowMs: number;
+  readonly retransmitMs: number;
+  readonly retransmits: boolean;
+  readonly maxPayloadBytes: number;
+  /** 1 where our reset was answered without state, else 0: next id to send and next expected. */
+  readonly firstMessageId: 0 | 1;
+}
+
+export type PlaintextStep =
+  | { readonly kind: 'more' }
+  | { readonly kind: 'failed'; readonly reason: KeyMethodFailure }
+  /** `messages`: what the client said in the same breath. */
+  | { readonly kind: 'keyMethod'; readonly message: KeyMethodMessage; readonly messages: readonly ClientMessage[] }
+  | { readonly kind: 'messages'; readonly messages: readonly ClientMessage[] };
+
+/**
+ * One key of one session: its part of the control channel, its TLS connection's bytes, the key-method exchange. It
+ * decides nothing about who the client is. Times are milliseconds of one monotonic clock.
+ */
+export class KeyState {
+  readonly keyId: number;
+  readonly tls: number;
+  readonly createdMs: number;
+  readonly send: SendQueue;
+  readonly receive: ReceiveQueue;
+  /** When the negotiation is given up. A pending login moves it. */
+  deadlineMs: number;
+  facts: TlsFacts | undefined;
+  /** Kept until the keys are derived. */
+  client: KeyMethodMessage | undefined;
+  server: ServerKeySource | undefined;
+  /** Plaintext of an unfinished key-method message, bytes. */
+  keyMethodBytes = 0;
+  /** Whether the client has sent anything under this key. */
+  isHeard = false;
+  #phase: KeyPhase = 'negotiating';
+  #parser = new KeyMethodParser();
+  readonly #reader = new ControlMessageReader();
+  #legacyEndMs: number | undefined;
+  #awaitsAnswerBytes = false;
+  #waitingText: string[] = [];
+
+  constructor(options: KeyStateOptions) {
+    this.keyId = options.keyId;
+    this.tls = options.tls;
+    this.createdMs = options.nowMs;
+    this.deadlineMs = options.nowMs + options.handWindowMs;
+    this.send = new SendQueue(options);
+    this.receive = new ReceiveQueue(options.firstMessageId);
+  }
+
+  get phase(): KeyPhase {
+    return this.#phase;
+  }
+
+  /** Hands in one message of the client. @param toTls takes TLS bytes that are now in order. */
+  receiveMessage(
+    message: { readonly id: number; readonly opcode: ControlOpcode; readonly payload: Uint8Array },
+    toTls: (bytes: Uint8Array) => void,
+  ): ReceiveVerdict {
+    const verdict = this.receive.receive(message.id, message.opcode, message.payload);
+    for (let next = this.receive.next(); next !== undefined; next = this.receive.next()) {
+      const isTls = next.opcode === Opcode.ControlV1 || next.opcode === Opcode.ControlWkcV1;
+      if (isTls && next.payload.length > 0) toTls(next.payload);
+    }
+    return verdict;
+  }
+
+  /** Takes decrypted bytes, which TLS delivers only after its facts. */
+  pushPlaintext(bytes: Uint8Array, nowMs: number): PlaintextStep {
+    if (this.facts === undefined || this.#phase === 'gone') return { kind: 'more' };
+    if (this.client !== undefined) return { kind: 'messages', messages: this.#reader.push(bytes) };
+    const step = this.#parser.push(bytes);
+    this.keyMethodBytes += bytes.length;
+    this.#legacyEndMs = step.kind === 'more' ? nowMs + LEGACY_END_MS : undefined;
+    return this.#afterParse(step);
+  }
+
+  /** Very old clients end their message early; silence for 2 s says that it is complete. */
+  finishLegacy(nowMs: number): PlaintextStep {
+    if (this.#phase === 'gone' || this.#legacyEndMs === undefined || nowMs < this.#legacyEndMs) return { kind: 'more' };
+    this.#legacyEndMs = undefined;
+    return this.#afterParse(this.#parser.finishLegacy());
+  }
+
+  /** Our key-method message has been handed to TLS. */
+  markAnswered(server: ServerKeySource): void {
+    this.server = server;
+    this.#phase = 'answered';
+    this.#awaitsAnswerBytes = true;
+  }
+
+  pushTlsOutput(bytes: Uint8Array): void {
+    if (this.#phase === 'gone') return;
+    this.#awaitsAnswerBytes = false;
+    this.send.pushStream(bytes);
+  }
+
+  /** @returns true once: when the client has acknowledged all of our answer. */
+  becomeActive(): boolean {
+    if (this.#phase !== 'answered' || this.#awaitsAnswerBytes || !this.send.isEmpty) return false;
+    this.#phase = 'active';
+    return true;
+  }
+
+  /**
+   * Queues a control message and returns those that may go to TLS now, one write each. Before the key is active the
+   * client may not be able to read them.
+   */
+  say(text: string): readonly Uint8Array[] {
+    if (this.#phase === 'gone') return [];
+    this.#waitingText.push(text);
+    return this.takeSayable();
+  }
+
+  takeSayable(): readonly Uint8Array[] {
+    if (this.#phase !== 'active') return [];
+    const texts = this.#waitingText;
+    this.#waitingText = [];
+    return texts.map(encodeControlMessage);
+  }
+
+  /** Forgets key material that is no longer needed; see protocol 5.4. */
+  wipe(): void {
+    this.client?.source.preMaster.fill(0);
+    this.client?.source.random1.fill(0);
+    this.client?.source.random2.fill(0);
+    this.server?.random1.fill(0);
+    this.server?.random2.fill(0);
+    this.facts?.dataKeys.fill(0);
+    this.server = undefined;
+  }
+
+  destroy(): void {
+    this.#phase = 'gone';
+    this.#parser.wipe();
+    this.#waitingText = [];
+    this.#legacyEndMs = undefined;
+    this.send.clear();
+    this.wipe();
+    this.facts?.dynamicTlsCrypt.fill(0);
+  }
+
+  /** Whether the negotiation has had its time. */
+  isOverdue(nowMs: number): boolean {
+    return this.#phase !== 'active' && this.#phase !== 'gone' && nowMs >= this.deadlineMs;
+  }
+
+  nextDeadline(): number | undefined {
+    const negotiationEnds = this.#phase === 'active' ? Infinity : this.deadlineMs;
+    const earliest = Math.min(this.send.nextDeadline() ?? Infinity, this.#legacyEndMs ?? Infinity, negotiationEnds);
+    return earliest === Infinity || this.#phase === 'gone' ? undefined : earliest;
+  }
+
+  #afterParse(step: ReturnType<KeyMethodParser['push']>): PlaintextStep {
+    if (step.kind !== 'done') return step;
+    this.client = step.message;
+    return { kind: 'keyMethod', message: step.message, messages: this.#reader.push(step.rest) };
+  }
+}
+
+const LEGACY_END_MS = 2_000;

@@ -1,0 +1,89 @@
+/** Lets `perSecond` through on average and `burst` at once. Time comes with each call. */
+export class TokenBucket {
+  readonly #perMs: number;
+  readonly #burst: number;
+  #tokens: number;
+  #at: number | undefined;
+
+  constructor(perSecond: number, burst: number) {
+    this.#perMs = perSecond / 1000;
+    this.#burst = burst;
+    this.#tokens = burst;
+  }
+
+  take(now: number): boolean {
+    const since = this.#at === undefined ? 0 : now - this.#at;
+    this.#tokens = Math.min(this.#burst, this.#tokens + Math.max(0, since) * this.#perMs);
+    this.#at = now;
+    if (this.#tokens < 1) return false;
+    this.#tokens -= 1;
+    return true;
+  }
+}
+
+/**
+ * Counts per network and second in a table of fixed size: no address a stranger invents costs memory. Two networks
+ * in one cell share its allowance; which ones do depends on a secret, so nobody can choose to starve another.
+ */
+export class AnswerLimit {
+  readonly #perNetwork: number;
+  readonly #total: number;
+  readonly #salt: number;
+  readonly #counts = new Uint16Array(CELLS);
+  #answered = 0;
+  #second = -1;
+
+  constructor(perNetwork: number, total: number, salt: number) {
+    this.#perNetwork = perNetwork;
+    this.#total = total;
+    this.#salt = salt;
+  }
+
+  take(address: string, now: number): boolean {
+    this.#turn(now);
+    const cell = this.#cell(address);
+    if (this.#answered >= this.#total || this.#counts[cell] >= this.#perNetwork) return false;
+    this.#answered += 1;
+    this.#counts[cell] += 1;
+    return true;
+  }
+
+  /** The answer led to a proven address: it was no flood. */
+  refund(address: string, now: number): void {
+    this.#turn(now);
+    const cell = this.#cell(address);
+    if (this.#counts[cell] > 0) this.#counts[cell] -= 1;
+    if (this.#answered > 0) this.#answered -= 1;
+  }
+
+  #turn(now: number): void {
+    const second = Math.floor(now / 1000);
+    if (second === this.#second) return;
+    this.#second = second;
+    this.#answered = 0;
+    this.#counts.fill(0);
+  }
+
+  /** FNV-1a over the network part, mixed with the secret. */
+  #cell(address: string): number {
+    let hash = (0x811c9dc5 ^ this.#salt) >>> 0;
+    for (const character of networkOf(address)) hash = Math.imul(hash ^ character.charCodeAt(0), 0x01000193) >>> 0;
+    hash = Math.imul(hash ^ (hash >>> 15), 0x2c1b3c6d) >>> 0;
+    return ((hash ^ (hash >>> 13)) >>> 0) % CELLS;
+  }
+}
+
+/** The /24 of an IPv4 address, the /56 of an IPv6 address, as text that is equal for equal networks. */
+export function networkOf(address: string): string {
+  const text = address.startsWith('::ffff:') && address.includes('.') ? address.slice(7) : address;
+  if (!text.includes(':')) return text.slice(0, text.lastIndexOf('.'));
+  const [head = '', tail] = text.split('::');
+  const first = head === '' ? [] : head.split(':');
+  const last = tail === undefined || tail === '' ? [] : tail.split(':');
+  const groups =
+    tail === undefined ? first : [...first, ...Array<string>(8 - first.length - last.length).fill('0'), ...last];
+  const fourth = Number.parseInt(groups[3] ?? '0', 16) & 0xff00;
+  return [...groups.slice(0, 3).map((group) => Number.parseInt(group, 16).toString(16)), fourth.toString(16)].join(':');
+}
+
+const CELLS = 65_536;
