@@ -1,0 +1,229 @@
+import { TerminalError } from '../../net/errors.ts';
+import { formatIpv4 } from '../../net/ipv4.ts';
+import {
+  formatIpv4Prefix,
+  ipv4Mask,
+  prefixContains,
+  prefixContainsAddress,
+  type Ipv4Prefix,
+} from '../../net/ipv4-prefix.ts';
+import { isOurConcern, viewForwarding } from './forwarding-watch.ts';
+import { gatewayNames } from './gateway-names.ts';
+import { readHostIdentity, type HostIdentity } from './host-identity.ts';
+import { readRuleNames, runNftScript } from './nftables.ts';
+import { removalScript, ruleNames, ruleSetScript, switchedSetScript, type RuleSetPlan } from './rule-set.ts';
+import { withRtnetlink, type Rtnetlink } from './rtnetlink.ts';
+import type { Link } from './rtnetlink-messages.ts';
+
+/** What has to be undone, written down before it is done: enough to clean up after a killed run. */
+export interface NetSetupRecord extends HostIdentity {
+  readonly tun: string;
+  readonly table: string;
+  /** Interfaces that did not forward before. */
+  readonly switched: readonly SwitchedInterface[];
+}
+
+export interface SwitchedInterface {
+  readonly name: string;
+  readonly index: number;
+}
+
+export interface NetSetupOptions {
+  readonly stateFolderRealPath: string;
+  readonly clientCidr: Ipv4Prefix;
+  /** Stores the record durably; called before anything it names is touched. */
+  readonly store: (record: NetSetupRecord) => void;
+}
+
+/** What `refresh` found and mended. */
+export interface RefreshReport {
+  readonly tun: 'present' | 'gone';
+  readonly switchedOn: readonly string[];
+  readonly rules: 'intact' | 'reinstalled' | 'not checked';
+}
+
+/**
+ * The kernel's side of one gateway: the TUN's address, forwarding, and the rule set. The TUN itself
+ * belongs to whoever holds its descriptors; it goes when the last of them is closed.
+ */
+export class NetSetup {
+  readonly plan: RuleSetPlan;
+  readonly #host: HostIdentity;
+  readonly #store: (record: NetSetupRecord) => void;
+  #switched: readonly SwitchedInterface[] = [];
+
+  private constructor(plan: RuleSetPlan, host: HostIdentity, store: (record: NetSetupRecord) => void) {
+    this.plan = plan;
+    this.#host = host;
+    this.#store = store;
+  }
+
+  /** Writes the record; from here on `undo` is due, whatever else happens. */
+  static async begin(options: NetSetupOptions): Promise<NetSetup> {
+    const plan = {
+      ...gatewayNames(options.stateFolderRealPath),
+      clientCidr: options.clientCidr,
+      tunnelAddress: options.clientCidr.address + 1,
+    };
+    const setup = new NetSetup(plan, await readHostIdentity(), options.store);
+    setup.#write();
+    return setup;
+  }
+
+  /**
+   * Brings the opened TUN up with its address, installs the rules, switches forwarding on, and reads all of it back.
+   *
+   * @throws TerminalError what is in the way, for a person
+   */
+  async apply(): Promise<void> {
+    await withRtnetlink(async (rtnetlink) => {
+      const links = await rtnetlink.links();
+      await this.#refuseTakenAddresses(rtnetlink, links);
+      this.#switched = links.filter((link) => isOurConcern(link.name) && link.forwarding === false).map(nameAndIndex);
+      this.#write();
+      // The rules first: at no moment does an interface forward for others because of us.
+      await runNftScript(ruleSetScript(this.plan, this.#switchedNames()));
+      await this.#configureTun(rtnetlink, links);
+      await setForwarding(rtnetlink, this.#switched, true);
+      await this.#verify(rtnetlink);
+    });
+  }
+
+  /** Switches on interfaces that appeared or were switched off by others since; `rules` also looks at the table. */
+  async refresh(depth: 'forwarding' | 'rules'): Promise<RefreshReport> {
+    const view = await viewForwarding(this.plan.tun);
+    if (!view.tunExists) return { tun: 'gone', switchedOn: [], rules: 'not checked' };
+    if (view.off.length > 0) await this.#switchOn(view.off);
+    if (depth === 'forwarding') return { tun: 'present', switchedOn: view.off, rules: 'not checked' };
+    const intact = sameList(await readRuleNames(this.plan.table), ruleNames(this.plan));
+    if (!intact) await runNftScript(ruleSetScript(this.plan, this.#switchedNames()));
+    return { tun: 'present', switchedOn: view.off, rules: intact ? 'intact' : 'reinstalled' };
+  }
+
+  /** Puts forwarding back and removes the rules. The caller closes the TUN and then removes the record. */
+  async undo(): Promise<void> {
+    await undoRecord(this.#record());
+  }
+
+  async #switchOn(names: readonly string[]): Promise<void> {
+    await withRtnetlink(async (rtnetlink) => {
+      const off = (await rtnetlink.links()).filter((link) => names.includes(link.name) && link.forwarding === false);
+      const added = off.map(nameAndIndex).filter((link) => link.name !== this.plan.tun);
+      const kept = this.#switched.filter((link) => !added.some((other) => other.name === link.name));
+      this.#switched = [...kept, ...added];
+      this.#write();
+      await runNftScript(switchedSetScript(this.plan.table, this.#switchedNames()));
+      await setForwarding(rtnetlink, off, true);
+    });
+  }
+
+  async #refuseTakenAddresses(rtnetlink: Rtnetlink, links: readonly Link[]): Promise<void> {
+    for (const { index, address, prefixLength } of await rtnetlink.addresses()) {
+      const name = links.find((link) => link.index === index)?.name ?? String(index);
+      const network = { address: (address & ipv4Mask(prefixLength)) >>> 0, length: prefixLength };
+      // A wider network around the client CIDR is fine: the tunnel's route is the longer one.
+      const taken =
+        prefixContains(this.plan.clientCidr, network) || prefixContainsAddress(this.plan.clientCidr, address);
+      if (name === this.plan.tun || !taken) continue;
+      const clients = formatIpv4Prefix(this.plan.clientCidr);
+      throw new TerminalError(
+        `The client CIDR ${clients} overlaps ${formatIpv4(address)}/${prefixLength} of interface ${name} ` +
+          'on this machine. Choose another clientCIDR.',
+      );
+    }
+  }
+
+  async #configureTun(rtnetlink: Rtnetlink, links: readonly Link[]): Promise<void> {
+    const tun = links.find((link) => link.name === this.plan.tun);
+    if (tun === undefined) throw new TerminalError(`The TUN device ${this.plan.tun} is not there`);
+    await rtnetlink.change(tun, { mtu: TUN_MTU_BYTES, queueLength: TUN_QUEUE_LENGTH, ipv6Addresses: 'none' });
+    const existing = (await rtnetlink.addresses()).some((address) => address.index === tun.index);
+    const { tunnelAddress: address, clientCidr } = this.plan;
+    if (!existing) await rtnetlink.addAddress(tun, { index: tun.index, address, prefixLength: clientCidr.length });
+    await rtnetlink.change(tun, { up: true, forwarding: true });
+  }
+
+  async #verify(rtnetlink: Rtnetlink): Promise<void> {
+    const { tun: tunName, tunnelAddress, clientCidr, table } = this.plan;
+    const links = await rtnetlink.links();
+    const tun = links.find((link) => link.name === tunName);
+    if (tun?.up !== true || tun.mtu !== TUN_MTU_BYTES || tun.queueLength !== TUN_QUEUE_LENGTH)
+      throw new TerminalError(`The TUN device ${tunName} did not take its settings`);
+    const isOurs = (a: { index: number; address: number; prefixLength: number }): boolean =>
+      a.index === tun.index && a.address === tunnelAddress && a.prefixLength === clientCidr.length;
+    if (!(await rtnetlink.addresses()).some(isOurs))
+      throw new TerminalError(`The TUN device ${tunName} did not take its address`);
+    const off = links.filter((link) => (isOurConcern(link.name) || link === tun) && link.forwarding === false);
+    if (off.length > 0) {
+      const names = off.map((link) => link.name).join(', ');
+      throw new TerminalError(`IPv4 forwarding could not be switched on for ${names}`);
+    }
+    if (!sameList(await readRuleNames(table), ruleNames(this.plan)))
+      throw new TerminalError(`The nft table inet ${table} does not read back as written`);
+  }
+
+  #switchedNames(): readonly string[] {
+    return this.#switched.map((link) => link.name);
+  }
+
+  #record(): NetSetupRecord {
+    return { ...this.#host, tun: this.plan.tun, table: this.plan.table, switched: this.#switched };
+  }
+
+  #write(): void {
+    this.#store(this.#record());
+  }
+}
+
+/**
+ * Undoes what a killed run left, if it was on this boot and in this network namespace.
+ *
+ * @returns whether there was anything of this boot and namespace to undo
+ */
+export async function recoverNetSetup(record: NetSetupRecord): Promise<boolean> {
+  const host = await readHostIdentity();
+  if (record.bootId !== host.bootId || record.networkNamespace !== host.networkNamespace) return false;
+  await undoRecord(record);
+  return true;
+}
+
+async function undoRecord(record: NetSetupRecord): Promise<void> {
+  if (record.switched.length > 0) {
+    await withRtnetlink(async (rtnetlink) => {
+      const links = await rtnetlink.links();
+      const still = links.filter((link) =>
+        record.switched.some(({ name, index }) => link.name === name && link.index === index),
+      );
+      await setForwarding(rtnetlink, still, false);
+    });
+  }
+  // Last, so that nothing is forwarded for others while forwarding is still on.
+  await runNftScript(removalScript(record.table));
+}
+
+/** An interface that vanished meanwhile is none to change; one that still is there must obey. */
+async function setForwarding(
+  rtnetlink: Rtnetlink,
+  links: readonly SwitchedInterface[],
+  forwarding: boolean,
+): Promise<void> {
+  for (const link of links) {
+    try {
+      await rtnetlink.change(link, { forwarding });
+    } catch (error) {
+      if ((await rtnetlink.links()).some(({ index }) => index === link.index)) throw error;
+    }
+  }
+}
+
+function nameAndIndex({ name, index }: Link): SwitchedInterface {
+  return { name, index };
+}
+
+function sameList(a: readonly string[] | undefined, b: readonly string[]): boolean {
+  return a?.length === b.length && a.every((item, index) => item === b[index]);
+}
+
+const TUN_MTU_BYTES = 1500;
+/** One burst of a tunnel thread's writes fits; the default of 500 drops under load. */
+const TUN_QUEUE_LENGTH = 1000;

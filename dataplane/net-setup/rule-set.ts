@@ -1,0 +1,122 @@
+import { formatIpv4, type Ipv4 } from '../../net/ipv4.ts';
+import { formatIpv4Prefix, type Ipv4Prefix } from '../../net/ipv4-prefix.ts';
+import { TUN_PREFIX } from './gateway-names.ts';
+
+export interface RuleSetPlan {
+  readonly table: string;
+  readonly tun: string;
+  readonly clientCidr: Ipv4Prefix;
+  /** The gateway's own address on the TUN. */
+  readonly tunnelAddress: Ipv4;
+}
+
+interface Rule {
+  /** Unique; stands beside the rule as its comment, and is what the read-back looks for. */
+  readonly name: string;
+  readonly text: string;
+}
+
+interface Chain {
+  readonly name: string;
+  readonly hook: string;
+  readonly rules: readonly Rule[];
+}
+
+/**
+ * The script for `nft -f -`: one transaction that replaces the table whole. Every base chain accepts
+ * by default and touches only packets from or to our TUN, with a source in the client CIDR, or coming
+ * in on an interface whose forwarding we switched on (tunnel.md section 3).
+ */
+export function ruleSetScript(plan: RuleSetPlan, switchedInterfaces: readonly string[]): string {
+  const elements =
+    switchedInterfaces.length === 0 ? '' : ` elements = { ${switchedInterfaces.map(quote).join(', ')} };`;
+  const chains = chainsOf(plan).map(
+    ({ name, hook, rules }) =>
+      `  chain ${name} {\n    type ${hook}; policy accept;\n` +
+      rules.map((rule) => `    ${rule.text} comment ${quote(rule.name)}\n`).join('') +
+      '  }\n',
+  );
+  // Adding before deleting makes the deletion succeed whether or not a killed run left the table behind.
+  return (
+    `add table inet ${plan.table}\ndelete table inet ${plan.table}\n` +
+    `table inet ${plan.table} {\n` +
+    `  set ${SWITCHED_SET} { type ifname;${elements} }\n` +
+    `${chains.join('')}}\n`
+  );
+}
+
+/** Replaces the set of interfaces whose forwarding we switched on, in one transaction. */
+export function switchedSetScript(table: string, switchedInterfaces: readonly string[]): string {
+  const add = switchedInterfaces.map((name) => `add element inet ${table} ${SWITCHED_SET} { ${quote(name)} }\n`);
+  return `flush set inet ${table} ${SWITCHED_SET}\n${add.join('')}`;
+}
+
+/** Removes the table whether or not it exists. */
+export function removalScript(table: string): string {
+  return `add table inet ${table}\ndelete table inet ${table}\n`;
+}
+
+/** `chain/rule name` of every rule, in the order of evaluation. */
+export function ruleNames(plan: RuleSetPlan): readonly string[] {
+  return chainsOf(plan).flatMap((chain) => chain.rules.map((rule) => `${chain.name}/${rule.name}`));
+}
+
+function chainsOf(plan: RuleSetPlan): readonly Chain[] {
+  const tun = quote(plan.tun);
+  const clients = formatIpv4Prefix(plan.clientCidr);
+  const self = formatIpv4(plan.tunnelAddress);
+  return [
+    {
+      // Before connection tracking and before anybody's destination NAT: the address a client asked for is what counts.
+      name: 'ingress',
+      hook: 'filter hook prerouting priority raw',
+      rules: [
+        { name: 'no IPv6 from clients', text: `iifname ${tun} meta nfproto ipv6 drop` },
+        { name: 'foreign source from the tunnel', text: `iifname ${tun} ip saddr != ${clients} drop` },
+        { name: 'spoofed client source', text: `iifname != { "lo", ${tun} } ip saddr ${clients} drop` },
+        { name: 'ping to the gateway', text: `iifname ${tun} ip daddr ${self} icmp type echo-request accept` },
+        { name: 'special destination', text: `iifname ${tun} ip daddr { ${SPECIAL_DESTINATIONS.join(', ')} } drop` },
+        { name: 'own address', text: `iifname ${tun} fib daddr type { local, broadcast, multicast } drop` },
+      ],
+    },
+    {
+      name: 'local-in',
+      hook: 'filter hook input priority filter',
+      rules: [
+        { name: 'ping', text: `iifname ${tun} ip daddr ${self} icmp type echo-request accept` },
+        { name: 'gateway itself', text: `iifname ${tun} drop` },
+      ],
+    },
+    {
+      name: 'local-out',
+      hook: 'filter hook output priority filter',
+      rules: [
+        { name: 'no IPv6 to clients', text: `oifname ${tun} meta nfproto ipv6 drop` },
+        { name: 'own replies only', text: `oifname ${tun} ct state != { established, related } drop` },
+      ],
+    },
+    {
+      name: 'through',
+      hook: 'filter hook forward priority filter',
+      rules: [
+        { name: 'replies only', text: `oifname ${tun} ct state != { established, related } drop` },
+        // What these interfaces forwarded before we came is what they forward now: nothing. Tunnels guard themselves.
+        { name: 'no router for others', text: `iifname @${SWITCHED_SET} oifname != "${TUN_PREFIX}*" drop` },
+      ],
+    },
+    {
+      name: 'egress',
+      hook: 'nat hook postrouting priority srcnat',
+      rules: [{ name: 'masquerade', text: `oifname != ${tun} ip saddr ${clients} masquerade` }],
+    },
+  ];
+}
+
+/** nft's quoted strings know no escapes; the kernel allows a quote in an interface name. */
+function quote(text: string): string {
+  return `"${text.replaceAll('"', '')}"`;
+}
+
+/** This host, loopback, link-local (cloud credentials), multicast, reserved and broadcast. */
+const SPECIAL_DESTINATIONS = ['0.0.0.0/8', '127.0.0.0/8', '169.254.0.0/16', '224.0.0.0/4', '240.0.0.0/4'] as const;
+const SWITCHED_SET = 'switched';
