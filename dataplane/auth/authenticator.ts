@@ -1,14 +1,21 @@
 import type { AuthenticationRequest, AuthenticationVerdict } from '../../api/authentication.ts';
 import type { DataPlaneConfig } from '../../api/data-plane-config.ts';
 
+/** The last step of each user whose TOTP code was spent, to outlive a restart: a code is good once. */
+export interface UsedTotpStep {
+  readonly user: string;
+  readonly step: number;
+}
+
 /**
  * Says who somebody is. The answer may take seconds or minutes and blocks no thread.
- * Whatever goes wrong inside is a denial; `authenticate` rejects only when `signal` aborts it.
+ * `authenticate` never rejects: whatever goes wrong is a denial, an aborted `signal` too.
  */
 export interface Authenticator {
   authenticate(request: AuthenticationRequest, signal: AbortSignal): Promise<AuthenticationVerdict>;
   /** Holds for the requests that come after it. */
   reconfigure(config: DataPlaneConfig): void;
+  totpSteps(): readonly UsedTotpStep[];
 }
 
 /**

@@ -1,7 +1,7 @@
 import { createHash, randomBytes } from 'node:crypto';
 import { setTimeout as delay } from 'node:timers/promises';
 import type { LocalUser } from '../../api/data-plane-config.ts';
-import { denial, type Denial, type LoginTokens } from './authenticator.ts';
+import { denial, type Denial, type LoginTokens, type UsedTotpStep } from './authenticator.ts';
 import { parsePasswordHash, unmatchableHash, verifyPassword, type PasswordHash } from './password-hash.ts';
 import { isStaticChallengeAnswer, parseStaticChallengeAnswer } from './static-challenge.ts';
 import { LoginThrottle } from './throttle.ts';
@@ -16,11 +16,6 @@ export interface LocalLogin {
 
 export type LocalVerdict =
   { readonly kind: 'granted'; readonly groups: readonly string[]; readonly authToken: string } | Denial;
-
-export interface UsedTotpStep {
-  readonly user: string;
-  readonly step: number;
-}
 
 export interface LocalProviderOptions {
   /** Milliseconds since 1970. */

@@ -1,6 +1,6 @@
 import type { AuthenticationRequest, AuthenticationVerdict } from '../../api/authentication.ts';
 import type { DataPlaneConfig } from '../../api/data-plane-config.ts';
-import { certificateDenial, denial, type Authenticator } from './authenticator.ts';
+import { certificateDenial, denial, type Authenticator, type UsedTotpStep } from './authenticator.ts';
 import { checkCertificate, type CertificateIdentity } from './certificate.ts';
 import type { LocalProvider } from './local-provider.ts';
 import { RevocationCheck } from './revocation.ts';
@@ -30,7 +30,20 @@ export class LoginAuthenticator implements Authenticator {
     this.#local.setUsers(config.secrets.localUsers?.users ?? [], identityProvider?.mfa ? 'totp' : 'none');
   }
 
+  totpSteps(): readonly UsedTotpStep[] {
+    return this.#local.usedTotpSteps();
+  }
+
   async authenticate(request: AuthenticationRequest, signal: AbortSignal): Promise<AuthenticationVerdict> {
+    try {
+      return await this.#judge(request, signal);
+    } catch {
+      // The cause may hold what the client sent, so it goes nowhere.
+      return signal.aborted ? denial('cancelled', '') : denial('internal-error', 'server error, try again');
+    }
+  }
+
+  async #judge(request: AuthenticationRequest, signal: AbortSignal): Promise<AuthenticationVerdict> {
     signal.throwIfAborted();
     if (!this.#mutual && !this.#userLogin) return denial('authentication-not-configured', 'server not ready');
     let certificate: CertificateIdentity | null = null;
