@@ -1,0 +1,37 @@
+/** Why a packet went no further. The key is the metric label; never reuse a number. */
+export const DropReason = {
+  TooShort: 1,
+  BadTag: 2,
+  BadPacketId: 3,
+  BadEpoch: 4,
+  UnknownOpcode: 5,
+  UnknownPeer: 6,
+  /** Key id expired, destroyed or never installed. */
+  UnknownKey: 7,
+  Replayed: 8,
+  /** Below the replay window, or more than 15 s behind it. */
+  TooOld: 9,
+  Compressed: 10,
+  Ipv6: 11,
+  /** Inside the tunnel: no IPv4 packet, or lengths that lie. */
+  Malformed: 12,
+  TooBig: 13,
+  SpoofedSource: 14,
+  NoRoute: 15,
+  NoRule: 16,
+  NotGranted: 17,
+  SpecialDestination: 18,
+  /** A client address that no client holds. */
+  UnknownDestination: 19,
+  NoPolicy: 20,
+  /** The peer has no key to send with, or it is used up. */
+  NoKey: 21,
+  Unsealable: 22,
+  /** Another thread did not keep up. */
+  RingFull: 23,
+  /** The client does not read its TCP stream. */
+  TcpQueueFull: 24,
+} as const;
+export type DropReason = (typeof DropReason)[keyof typeof DropReason];
+
+export const DROP_REASON_COUNT = 25;

@@ -1,0 +1,69 @@
+import type { Ipv4 } from '../../net/ipv4.ts';
+import { ipv4Mask, type Ipv4Prefix } from '../../net/ipv4-prefix.ts';
+import { PolicyView } from '../policy/evaluate.ts';
+import { AccessCheck } from './access-check.ts';
+import { ClientReceiver, type ReceiverParts } from './client-receiver.ts';
+import type { ForwarderPort } from './forwarder-port.ts';
+import { Liveness } from './liveness.ts';
+import { NetworkReceiver } from './network-receiver.ts';
+import { PacketBatch } from './packet-batch.ts';
+import type { PeerTable } from './peer-table.ts';
+import { REPLY_SLOT_BYTES, Sealer } from './sealer.ts';
+import type { ThreadCounters } from './thread-counters.ts';
+
+/** The data path of one tunnel thread: both directions, our own small packets, and the watch over its peers. */
+export class Forwarder {
+  readonly clients: ClientReceiver;
+  readonly network: NetworkReceiver;
+  readonly liveness: Liveness;
+  /** Sealed packets on their way out; its remotes are the peers'. */
+  readonly output: PacketBatch;
+  readonly replies: PacketBatch;
+  readonly #access = new AccessCheck();
+
+  constructor(parts: ForwarderParts) {
+    const { port, peers, counters } = parts;
+    this.output = new PacketBatch({ slots: OUTPUT_SLOTS, bytes: OUTPUT_BYTES, remotes: peers.remotes });
+    this.replies = new PacketBatch({
+      slots: REPLY_SLOTS,
+      bytes: REPLY_SLOTS * REPLY_SLOT_BYTES,
+      remotes: new Uint8Array(0),
+    });
+    const sealer = new Sealer(port, peers, counters, this.output, this.replies);
+    const receiver: ReceiverParts = {
+      port,
+      peers,
+      access: this.#access,
+      sealer,
+      counters,
+      gatewayAddress: parts.gatewayAddress | 0,
+      clientBroadcast: parts.clientCidr.address | ~ipv4Mask(parts.clientCidr.length),
+    };
+    this.clients = new ClientReceiver(receiver);
+    this.network = new NetworkReceiver(receiver);
+    this.liveness = new Liveness(port, peers, sealer);
+  }
+
+  /** The batches that this object made and the addon works on. */
+  get batches(): readonly PacketBatch[] {
+    return [this.output, this.replies, this.network.answerBatch];
+  }
+
+  /** Takes effect with the next packet. @throws InternalError for a table of another format. */
+  setPolicy(shared: SharedArrayBuffer): void {
+    this.#access.setPolicy(new PolicyView(shared));
+  }
+}
+
+export interface ForwarderParts {
+  readonly port: ForwarderPort;
+  readonly peers: PeerTable;
+  readonly counters: ThreadCounters;
+  readonly gatewayAddress: Ipv4;
+  readonly clientCidr: Ipv4Prefix;
+}
+
+const OUTPUT_SLOTS = 2048;
+/** Room for a few dozen super-packets cut into segments. */
+const OUTPUT_BYTES = 2 * 1024 * 1024;
+const REPLY_SLOTS = 64;

@@ -1,0 +1,78 @@
+import { isNearlyUsedUp, KEYS_PER_PEER } from './data-channel.ts';
+import type { ForwarderPort } from './forwarder-port.ts';
+import { type PeerTable, Traffic, TRAFFIC_FIELDS } from './peer-table.ts';
+import type { Sealer } from './sealer.ts';
+
+/**
+ * Pings, lost peers, key switches by time and keys nearly used up, in one walk over flat arrays at most once per
+ * second: 20,000 idle peers cost a fraction of a millisecond. What the control thread's ring has no room for is
+ * said again at the next walk.
+ */
+export class Liveness {
+  readonly #port: ForwarderPort;
+  readonly #peers: PeerTable;
+  readonly #sealer: Sealer;
+  readonly #usage = new Float64Array(8);
+  #intervalMs = LONGEST_INTERVAL_MS;
+  #nextScan = 0;
+
+  constructor(port: ForwarderPort, peers: PeerTable, sealer: Sealer) {
+    this.#port = port;
+    this.#peers = peers;
+    this.#sealer = sealer;
+  }
+
+  /** Tests run timers of milliseconds: the walk keeps up with the shortest. */
+  notePeer(slot: number): void {
+    for (const period of [this.#peers.pingMs[slot], this.#peers.pingTimeoutMs[slot]]) {
+      if (period > 0) this.#intervalMs = Math.max(SHORTEST_INTERVAL_MS, Math.min(this.#intervalMs, period / 8));
+    }
+    this.#nextScan = Math.min(this.#nextScan, this.#nextScan - LONGEST_INTERVAL_MS + this.#intervalMs);
+  }
+
+  /** Milliseconds until the next walk is due. */
+  waitMs(now: number): number {
+    return Math.max(0, Math.min(LONGEST_INTERVAL_MS, this.#nextScan - now));
+  }
+
+  scan(now: number): void {
+    if (now < this.#nextScan) return;
+    this.#nextScan = now + this.#intervalMs;
+    const { inUse, slotsUsed } = this.#peers;
+    for (let slot = 0; slot < slotsUsed; slot++) {
+      if (inUse[slot] === 1) this.#visit(slot, now);
+    }
+    this.#sealer.flush();
+  }
+
+  #visit(slot: number, now: number): void {
+    const { pingMs, pingTimeoutMs, lastSent, traffic, lostReported, keys } = this.#peers;
+    if (keys.isSwitchDue(slot, now)) keys.promote(slot);
+    if (pingMs[slot] > 0 && now - lastSent[slot] >= pingMs[slot] && keys.sealHandle(slot) >= 0) {
+      this.#sealer.ping(slot, now);
+    }
+    const lastReceived = traffic[slot * TRAFFIC_FIELDS + Traffic.LastReceived];
+    const timeout = pingTimeoutMs[slot];
+    if (timeout > 0 && lostReported[slot] === 0 && now - lastReceived >= timeout) {
+      if (this.#port.notify('keepaliveLost', slot, 0)) lostReported[slot] = 1;
+    }
+    if (keys.isSwitchUnreported(slot) && this.#port.notify('keySwitched', slot, keys.sealKeyId(slot))) {
+      keys.noteSwitchReported(slot);
+    }
+    const wasActive = now - Math.max(lastReceived, lastSent[slot]) <= 2 * LONGEST_INTERVAL_MS;
+    for (let k = 0; wasActive && k < KEYS_PER_PEER; k++) this.#visitKey(slot, k);
+  }
+
+  #visitKey(slot: number, k: number): void {
+    const { keys } = this.#peers;
+    const handle = keys.handleAt(slot, k);
+    if (handle < 0 || keys.isExhaustionReported(slot, k)) return;
+    this.#port.keyUsage(handle, this.#usage);
+    if (isNearlyUsedUp(this.#usage) && this.#port.notify('keyExhausted', slot, keys.keyIdAt(slot, k))) {
+      keys.noteExhaustionReported(slot, k);
+    }
+  }
+}
+
+const LONGEST_INTERVAL_MS = 1000;
+const SHORTEST_INTERVAL_MS = 20;

@@ -1,0 +1,119 @@
+/**
+ * Packets in one block of memory, each slot an offset and a length: the arrays are registered with the addon once
+ * and live as long as their thread. Field for field the BatchArrays of the addon.
+ */
+export class PacketBatch {
+  readonly bytes: Uint8Array;
+  readonly offset: Uint32Array;
+  readonly length: Uint32Array;
+  /** PacketVerdict. */
+  readonly verdict: Uint8Array;
+  /** Native key handle, −1 for none. */
+  readonly key: Int32Array;
+  /** Peer slot of this thread. */
+  readonly peer: Int32Array;
+  readonly source: Int32Array;
+  readonly packetId: Float64Array;
+  readonly epoch: Uint16Array;
+  readonly header: Uint32Array;
+  readonly flags: Uint8Array;
+  readonly segmentBytes: Uint16Array;
+  readonly headerBytes: Uint16Array;
+  readonly offload: Uint8Array;
+  readonly checksumStart: Uint16Array;
+  readonly checksumOffset: Uint16Array;
+  readonly remotes: Uint8Array;
+  /** The same rows as words, REMOTE_WORDS each. */
+  readonly remoteWords: Int32Array;
+  readonly count: Uint32Array;
+  readonly regionBytes?: number;
+  /** As the addon returned it; −1 until registered. */
+  handle = -1;
+
+  constructor(size: PacketBatchSize) {
+    const { slots } = size;
+    this.bytes = new Uint8Array(size.bytes);
+    this.offset = new Uint32Array(slots);
+    this.length = new Uint32Array(slots);
+    this.verdict = new Uint8Array(slots);
+    this.key = new Int32Array(slots).fill(-1);
+    this.peer = new Int32Array(slots);
+    this.source = new Int32Array(slots);
+    this.packetId = new Float64Array(slots);
+    this.epoch = new Uint16Array(slots);
+    this.header = new Uint32Array(slots);
+    this.flags = new Uint8Array(slots);
+    this.segmentBytes = new Uint16Array(slots);
+    this.headerBytes = new Uint16Array(slots);
+    this.offload = new Uint8Array(slots);
+    this.checksumStart = new Uint16Array(slots);
+    this.checksumOffset = new Uint16Array(slots);
+    this.remotes = size.remotes ?? new Uint8Array(slots * REMOTE_BYTES);
+    this.remoteWords = new Int32Array(this.remotes.buffer, this.remotes.byteOffset, this.remotes.byteLength >> 2);
+    this.count = new Uint32Array(1);
+    if (size.regionBytes !== undefined) this.regionBytes = size.regionBytes;
+  }
+
+  get slots(): number {
+    return this.offset.length;
+  }
+
+  /** Makes slot `slot` a single packet without offload work. */
+  setPlain(slot: number, offset: number, length: number): void {
+    this.offset[slot] = offset;
+    this.length[slot] = length;
+    this.segmentBytes[slot] = 0;
+    this.headerBytes[slot] = 0;
+    this.offload[slot] = 0;
+    this.checksumStart[slot] = 0;
+    this.checksumOffset[slot] = 0;
+  }
+}
+
+export interface PacketBatchSize {
+  readonly slots: number;
+  readonly bytes: number;
+  /** A table of remotes shared with others; rows of REMOTE_BYTES. */
+  readonly remotes?: Uint8Array;
+  /** Bytes for each received message, see BatchArrays. */
+  readonly regionBytes?: number;
+}
+
+/** 0 to 8 are the addon's numbers (SlotVerdict); the others are ours and it leaves them alone. */
+export const PacketVerdict = {
+  Pending: 0,
+  Opened: 1,
+  Send: 2,
+  BadTag: 3,
+  TooShort: 4,
+  BadPacketId: 5,
+  BadEpoch: 6,
+  KeyExhausted: 7,
+  Unsealable: 8,
+  Dropped: 16,
+  /** Handled: nothing left to do. */
+  Consumed: 17,
+  /** For another client of this gateway; access was checked. */
+  ToClient: 18,
+} as const;
+
+/** SOCKET_ADDRESS_BYTES; the first REMOTE_KEY_WORDS words name the remote, the rest is our side of the path. */
+export const REMOTE_BYTES = 64;
+export const REMOTE_WORDS = 16;
+export const REMOTE_KEY_WORDS = 6;
+
+/** Bits of `flags`. */
+export const WIRE_FLAG_TCP = 1;
+export const WIRE_FLAG_LZO_STUB = 2;
+/** Bit of `offload`: the transport checksum holds only the pseudo-header's sum. */
+export const OFFLOAD_PARTIAL_CHECKSUM = 0x80;
+
+/** Whether two rows name the same remote. */
+export function isSameRemote(a: Int32Array, rowA: number, b: Int32Array, rowB: number): boolean {
+  const atA = rowA * REMOTE_WORDS;
+  const atB = rowB * REMOTE_WORDS;
+  for (let word = 0; word < REMOTE_KEY_WORDS; word++) {
+    if (a[atA + word] !== b[atB + word]) return false;
+  }
+  return true;
+}
