@@ -56,6 +56,11 @@ export class LocalProvider {
     this.#hashes = [...this.#users.values()].map((account) => account.hash).filter((hash) => hash !== undefined);
   }
 
+  /** Logins that wait for their password check. */
+  get waiting(): number {
+    return this.#hashing.waiting;
+  }
+
   /** The last step spent by each user, without those too old to matter. */
   usedTotpSteps(): readonly UsedTotpStep[] {
     const oldest = totpStep(this.#options.now()) - 2;
