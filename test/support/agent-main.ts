@@ -9,6 +9,7 @@ type Mutable<T> = { -readonly [K in keyof T]: T[K] };
 
 const flows: { readonly state: Mutable<FlowState>; readonly stop: () => void }[] = [];
 const sunk = new Map<string, number>();
+const SOURCE_PACKETS = 6000;
 
 for await (const line of createInterface({ input: process.stdin })) {
   const { id, request } = JSON.parse(line) as { id: number; request: AgentRequest };
@@ -37,7 +38,7 @@ async function answer(request: AgentRequest): Promise<unknown> {
       flows[request.flow]?.stop();
       return null;
     case 'serve':
-      return serve();
+      return serve(request.addresses);
     case 'sunk':
       return Object.fromEntries(sunk);
   }
@@ -124,15 +125,15 @@ async function echoOnce(host: string, port: number, bytes: number, timeoutMs: nu
   }
 }
 
-async function udpSocket(port = 0): Promise<UdpSocket> {
+async function udpSocket(port = 0, address = '0.0.0.0'): Promise<UdpSocket> {
   const socket = createSocket('udp4');
   // ICMP refusals come back as errors of the socket; the counts tell the test what arrived.
   socket.on('error', () => undefined);
-  await new Promise<void>((resolve) => socket.bind(port, resolve));
+  await new Promise<void>((resolve) => socket.bind(port, address, resolve));
   return socket;
 }
 
-async function serve(): Promise<null> {
+async function serve(addresses: readonly string[]): Promise<null> {
   const server = createServer((request, response) => {
     if (request.url !== '/endless') {
       response.end(request.socket.remoteAddress ?? '');
@@ -144,12 +145,17 @@ async function serve(): Promise<null> {
     response.on('error', () => clearInterval(timer));
   });
   await new Promise<void>((resolve) => server.listen(ServicePort.http, '0.0.0.0', resolve));
+  // UDP answers have to leave from the address that was asked, so each address has its own sockets.
+  await Promise.all(addresses.map(serveUdp));
+  return null;
+}
 
-  const echo = await udpSocket(ServicePort.echo);
+async function serveUdp(address: string): Promise<void> {
+  const echo = await udpSocket(ServicePort.echo, address);
   echo.on('message', (message, from) => echo.send(message, from.port, from.address));
-  const sink = await udpSocket(ServicePort.sink);
+  const sink = await udpSocket(ServicePort.sink, address);
   sink.on('message', (_message, from) => sunk.set(from.address, (sunk.get(from.address) ?? 0) + 1));
-  const source = await udpSocket(ServicePort.source);
+  const source = await udpSocket(ServicePort.source, address);
   source.on('message', (_message, from) => {
     let number = 0;
     const timer = setInterval(() => {
@@ -159,7 +165,4 @@ async function serve(): Promise<null> {
       if (number >= SOURCE_PACKETS) clearInterval(timer);
     }, 10);
   });
-  return null;
 }
-
-const SOURCE_PACKETS = 6000;

@@ -18,8 +18,8 @@ export type AgentRequest =
     }
   | { readonly kind: 'flow'; readonly flow: number }
   | { readonly kind: 'stopFlow'; readonly flow: number }
-  /** Serves HTTP, UDP echo, sink and source on every address. */
-  | { readonly kind: 'serve' }
+  /** Serves HTTP on every address, UDP echo, sink and source on these. */
+  | { readonly kind: 'serve'; readonly addresses: readonly string[] }
   /** UDP packets that arrived at the sink, by source address. */
   | { readonly kind: 'sunk' };
 

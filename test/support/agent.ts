@@ -9,19 +9,21 @@ export class Agent {
   readonly #child: ChildProcess;
   readonly #waiting = new Map<number, { resolve: (value: unknown) => void; reject: (error: Error) => void }>();
   #nextId = 1;
+  #ended: LabError | undefined;
 
   constructor(namespace: Namespace) {
     this.#child = namespace.spawn(process.execPath, [PROGRAM], { stdio: ['pipe', 'pipe', 'inherit'] });
     if (this.#child.stdout === null) throw new LabError('The agent has no standard output');
     createInterface({ input: this.#child.stdout }).on('line', (line) => this.#settle(line));
     this.#child.on('exit', () => {
-      for (const { reject } of this.#waiting.values()) reject(new LabError(`The agent in ${namespace.name} ended`));
+      this.#ended = new LabError(`The agent in ${namespace.name} ended`);
+      for (const { reject } of this.#waiting.values()) reject(this.#ended);
     });
   }
 
-  /** Serves HTTP, echo, sink and source on every address of the namespace. */
-  async serve(): Promise<void> {
-    await this.#ask({ kind: 'serve' });
+  /** Serves HTTP on every address of the namespace, and UDP echo, sink and source on these. */
+  async serve(addresses: readonly string[]): Promise<void> {
+    await this.#ask({ kind: 'serve', addresses });
   }
 
   /** Fetches the page that names the address the target saw. */
@@ -74,6 +76,7 @@ export class Agent {
   }
 
   #ask(request: AgentRequest): Promise<unknown> {
+    if (this.#ended !== undefined) return Promise.reject(this.#ended);
     const id = this.#nextId++;
     return new Promise((resolve, reject) => {
       this.#waiting.set(id, { resolve, reject });

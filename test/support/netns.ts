@@ -81,16 +81,15 @@ export class Lab {
   constructor(options: { readonly clients: number }) {
     sweepLeftovers();
     const prefix = `${LAB_PREFIX}${process.pid}-${nextLab++}-`;
+    process.once('exit', this.#disposeAtExit);
     this.folder = mkdtempSync(join(tmpdir(), prefix));
     this.#stack.defer(() => rmSync(this.folder, { recursive: true, force: true }));
-    // Of an unfinished constructor nothing stays either: the next lab's sweep or the runner's finds the names.
     this.wan = this.#add(`${prefix}wan`);
     this.gateway = this.#add(`${prefix}gateway`);
     this.target = this.#add(`${prefix}target`);
     this.clients = Array.from({ length: options.clients }, (_, index) => this.#add(`${prefix}client${index + 1}`));
     this.#connectWan();
     this.#connectTarget();
-    process.once('exit', this.#disposeAtExit);
   }
 
   client(index = 0): Namespace {
@@ -134,7 +133,7 @@ export class Lab {
         'link set wan0 up',
         `addr add 10.99.0.${last}/24 dev wan0`,
         `addr add fd99::${last}/64 dev wan0 nodad`,
-        ...(index === 0 ? [] : ['route add default via 10.99.0.254', '-6 route add default via fd99::fe']),
+        ...(index === 0 ? [] : ['route add default via 10.99.0.254', 'route add default via fd99::fe']),
       );
     }
   }

@@ -1,0 +1,137 @@
+import type { ChildProcess } from 'node:child_process';
+import { existsSync, writeFileSync } from 'node:fs';
+import { connect, type Socket } from 'node:net';
+import { join } from 'node:path';
+import { createInterface } from 'node:readline';
+import { LogLines } from './log-lines.ts';
+import { LabError, type Namespace } from './netns.ts';
+import { waitFor } from './wait.ts';
+
+export interface Credentials {
+  readonly username: string;
+  readonly password: string;
+  /** The answer to the static challenge; asked anew for each login. */
+  readonly code?: () => string;
+}
+
+export interface StockClientOptions {
+  readonly namespace: Namespace;
+  /** For the profile and the management socket. */
+  readonly folder: string;
+  readonly name: string;
+  /** The text of an .ovpn file. */
+  readonly profile: string;
+  /** Further options of the command line. */
+  readonly options?: readonly string[];
+  readonly credentials?: Credentials;
+}
+
+export interface ClientRoute {
+  readonly dst: string;
+  readonly dev: string;
+  readonly gateway?: string;
+}
+
+/** The real `openvpn` of the machine, as a client in a namespace. What it knows is read from its log. */
+export class StockClient {
+  readonly log = new LogLines();
+  readonly namespace: Namespace;
+  readonly #child: ChildProcess;
+  readonly #exited: Promise<number | null>;
+  #management: Socket | undefined;
+
+  constructor(options: StockClientOptions) {
+    this.namespace = options.namespace;
+    const profile = join(options.folder, `${options.name}.ovpn`);
+    writeFileSync(profile, options.profile, { mode: 0o600 });
+    const arguments_ = ['--config', profile, '--verb', '4', '--suppress-timestamps', ...(options.options ?? [])];
+    const socket = join(options.folder, `${options.name}-${nextSocket++}.sock`);
+    if (options.credentials !== undefined)
+      arguments_.push('--management', socket, 'unix', '--management-query-passwords');
+    this.#child = this.namespace.spawn('openvpn', arguments_, { stdio: ['ignore', 'pipe', 'pipe'] });
+    if (this.#child.stdout === null || this.#child.stderr === null) throw new LabError('openvpn has no output');
+    this.log.add(this.#child.stdout);
+    this.#child.stderr.resume();
+    this.#exited = new Promise((resolve) => this.#child.on('exit', resolve));
+    if (options.credentials !== undefined) void this.#answerQuestions(socket, options.credentials);
+  }
+
+  /** Waits until the tunnel stands; `from` skips what an earlier connection logged. */
+  async connected(options: { readonly from?: number; readonly timeoutMs?: number } = {}): Promise<this> {
+    await this.log.waitFor(/Initialization Sequence Completed/, options);
+    return this;
+  }
+
+  /** Waits for a refused login. @returns the line with the server's words. */
+  refused(): Promise<string> {
+    return this.log.waitFor(/AUTH: Received control message: AUTH_FAILED/);
+  }
+
+  tunnelAddress(): string {
+    const text = this.namespace.must('ip', '-j', '-4', 'addr', 'show', 'dev', 'tun0');
+    const [device] = JSON.parse(text) as { addr_info: { local: string }[] }[];
+    const address = device?.addr_info[0]?.local;
+    if (address === undefined) throw new LabError(`tun0 in ${this.namespace.name} has no address`);
+    return address;
+  }
+
+  routes(): readonly ClientRoute[] {
+    return JSON.parse(this.namespace.must('ip', '-j', '-4', 'route', 'show')) as ClientRoute[];
+  }
+
+  /** The device by which packets to this address leave. */
+  deviceTo(address: string): string {
+    const [route] = JSON.parse(this.namespace.must('ip', '-j', 'route', 'get', address)) as { dev: string }[];
+    return route?.dev ?? '';
+  }
+
+  /** How often the data channel got keys: 1 after the login, one more for each renewal. */
+  keyExchanges(from = 0): number {
+    return this.log.lines.slice(from).filter((line) => /Data Channel: cipher/.test(line)).length;
+  }
+
+  signal(name: NodeJS.Signals): void {
+    this.#child.kill(name);
+  }
+
+  /** Waits for the process to end by itself. */
+  async exited(timeoutMs = 10_000): Promise<void> {
+    await waitFor('openvpn to end', () => this.#child.exitCode !== null || this.#child.signalCode !== null, timeoutMs);
+  }
+
+  /** Ends the client as a person does, with its exit message. */
+  async stop(): Promise<void> {
+    this.#child.kill('SIGTERM');
+    await this.#exited;
+    this.#management?.destroy();
+  }
+
+  [Symbol.dispose](): void {
+    this.#management?.destroy();
+    this.#child.kill('SIGKILL');
+  }
+
+  async #answerQuestions(path: string, credentials: Credentials): Promise<void> {
+    await waitFor('the management socket', () => existsSync(path) || this.#child.exitCode !== null);
+    if (!existsSync(path)) return;
+    const socket = connect(path);
+    this.#management = socket;
+    socket.on('error', () => undefined);
+    createInterface({ input: socket }).on('line', (line) => {
+      if (line.startsWith(">PASSWORD:Need 'Auth'")) socket.write(answerFor(line, credentials));
+    });
+  }
+}
+
+function answerFor(question: string, { username, password, code }: Credentials): string {
+  const asksCode = / SC:[01],/.test(question);
+  const base64 = (text: string): string => Buffer.from(text, 'utf8').toString('base64');
+  const secret = asksCode ? `SCRV1:${base64(password)}:${base64(code?.() ?? '')}` : password;
+  return `username "Auth" ${quote(username)}\npassword "Auth" ${quote(secret)}\n`;
+}
+
+function quote(text: string): string {
+  return `"${text.replace(/[\\"]/g, '\\$&')}"`;
+}
+
+let nextSocket = 1;
