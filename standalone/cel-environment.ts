@@ -41,7 +41,6 @@ export function celEnvironment(): Environment {
     .registerType('net.CIDR', { ctor: CelCidr, fields: {} })
     .registerFunction('isIP(string): bool', (text: string) => parseIp(text) !== undefined)
     .registerFunction('ip(string): net.IP', ipOrThrow)
-    .registerFunction('ip.isCanonical(string): bool', (text: string) => formatIp(ipOrThrow(text)) === text)
     .registerFunction('net.IP.family(): int', (ip: CelIp) => BigInt(ip.family))
     .registerFunction('net.IP.isUnspecified(): bool', (ip: CelIp) => ip.bits === 0n)
     .registerFunction('net.IP.isLoopback(): bool', isLoopback)
