@@ -1,0 +1,36 @@
+// Builds the addon against the headers of the pinned Node, not those of whatever Node the machine has.
+//   build.mjs              → build/Release/clientvpn.node
+//   build.mjs --sanitize   → build/Debug/clientvpn.node, with AddressSanitizer and UndefinedBehaviorSanitizer
+import { spawnSync } from 'node:child_process';
+import { existsSync } from 'node:fs';
+import { dirname, join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+
+const folder = dirname(fileURLToPath(import.meta.url));
+const root = join(folder, '..', '..');
+const nodeDirectory = join(root, 'node_modules', `node-linux-${process.arch}`);
+const nodeGyp = join(root, 'node_modules', '.bin', 'node-gyp');
+const sanitize = process.argv.includes('--sanitize');
+
+function stop(message) {
+  process.stderr.write(`${message}\n`);
+  process.exit(1);
+}
+
+function has(program) {
+  return spawnSync(program, ['--version'], { stdio: 'ignore' }).status === 0;
+}
+
+if (!has(process.env.CXX ?? 'g++') || !has('make') || !has('python3')) {
+  stop('The addon needs a C++ compiler, make and Python: apt-get install g++ make python3');
+}
+if (!existsSync(join(nodeDirectory, 'include', 'node', 'node_api.h')) || !existsSync(nodeGyp)) {
+  stop(`${nodeDirectory} or node-gyp is missing: run npm ci first`);
+}
+
+const step = sanitize ? ['configure', 'build', '--debug'] : ['rebuild'];
+const options = sanitize ? ['--', '-Dsanitize=address,undefined'] : [];
+const run = spawnSync(process.execPath, [nodeGyp, ...step, '-C', folder, `--nodedir=${nodeDirectory}`, ...options], {
+  stdio: ['ignore', 'inherit', 'inherit'],
+});
+process.exit(run.status ?? 1);
