@@ -12,7 +12,8 @@ export interface PeerInfo {
   readonly ssoMethods: readonly string[];
 }
 
-const KEY = /^(?:IV_|UV_|ID)[A-Z0-9_]*$/;
+// Lower case too: IV_COMP_STUBv2, IV_LZ4v2.
+const KEY = /^(?:IV_|UV_|ID)[A-Za-z0-9_]*$/;
 const MAX_KEY_CHARACTERS = 32;
 const MAX_VALUE_CHARACTERS = 512;
 const MAX_ENTRIES = 128;

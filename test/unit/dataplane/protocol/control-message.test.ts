@@ -1,0 +1,99 @@
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import { utf8Bytes } from '../../../../dataplane/protocol/bytes.ts';
+import {
+  authFailedMessage,
+  authFailedSessionMessage,
+  authFailedTemporaryMessage,
+  authPendingMessage,
+  ControlMessageReader,
+  encodeControlMessage,
+  haltMessage,
+  infoMessage,
+  openUrlMessage,
+  printableReason,
+  restartMessage,
+  textChallengeMessage,
+  webAuthMessage,
+} from '../../../../dataplane/protocol/control-message.ts';
+
+const read = (...texts: readonly string[]) => {
+  const reader = new ControlMessageReader();
+  return texts.flatMap((text) => reader.push(utf8Bytes(text)));
+};
+
+test('reads messages however the stream is cut', () => {
+  const stream = 'PUSH_REQUEST\0EXIT\r\n\0CR_RESPONSE,c2VjcmV0\0';
+  const expected = [{ kind: 'pushRequest' }, { kind: 'exit' }, { kind: 'challengeResponse', response: 'secret' }];
+  for (let cut = 0; cut <= stream.length; cut += 1) {
+    assert.deepEqual(read(stream.slice(0, cut), stream.slice(cut)), expected);
+  }
+});
+
+test('[P82] a message with control characters, or whose NUL has not come, is not acted on', () => {
+  assert.deepEqual(read('PUSH_\u0007REQUEST\0EXIT\u007f\0\nEXIT\0'), [
+    { kind: 'ignored', reason: 'unprintable' },
+    { kind: 'ignored', reason: 'unprintable' },
+    { kind: 'ignored', reason: 'unprintable' },
+  ]);
+  assert.deepEqual(read('PUSH_REQUEST'), []);
+  assert.deepEqual(read('PUSH_REQUEST', 'PUSH_REQUEST\0'), [{ kind: 'ignored', reason: 'unknown' }]);
+});
+
+test('[P82] a message over 64 KiB is let go without being kept, and the next one counts', () => {
+  const messages = read('A'.repeat(40_000), 'A'.repeat(40_000), 'A'.repeat(1_000_000), 'A\0EXIT\0');
+  assert.deepEqual(messages, [{ kind: 'ignored', reason: 'too-long' }, { kind: 'exit' }]);
+});
+
+test('[P86] a challenge response that is too long or no base64 is not one', () => {
+  assert.deepEqual(read(`CR_RESPONSE,${'A'.repeat(1028)}\0CR_RESPONSE,a\0CR_RESPONSE,****\0`), [
+    { kind: 'ignored', reason: 'too-long' },
+    { kind: 'ignored', reason: 'malformed' },
+    { kind: 'ignored', reason: 'malformed' },
+  ]);
+});
+
+test('unknown and empty messages are not acted on', () => {
+  assert.deepEqual(read('\0\0ACC,x\0push_request\0'), [
+    { kind: 'ignored', reason: 'unknown' },
+    { kind: 'ignored', reason: 'unknown' },
+  ]);
+});
+
+test('[P84] writes the pending messages with and without keywords', () => {
+  assert.equal(authPendingMessage(180), 'AUTH_PENDING,timeout 180');
+  assert.equal(authPendingMessage(null), 'AUTH_PENDING');
+  assert.equal(webAuthMessage('https://a.example/l/1'), 'INFO_PRE,WEB_AUTH::https://a.example/l/1');
+  assert.equal(
+    webAuthMessage('https://a.example', ['hidden', 'external']),
+    'INFO_PRE,WEB_AUTH:hidden,external:https://a.example',
+  );
+  assert.equal(openUrlMessage('https://a.example'), 'INFO_PRE,OPEN_URL:https://a.example');
+  assert.equal(textChallengeMessage('Code?', { echo: true }), 'INFO_PRE,CR_TEXT:E,R:Code?');
+});
+
+test('writes refusals, restarts and farewells as clients know them', () => {
+  assert.equal(authFailedMessage(''), 'AUTH_FAILED');
+  assert.equal(authFailedMessage('certificate not accepted'), 'AUTH_FAILED,certificate not accepted');
+  assert.equal(authFailedSessionMessage('token expired'), 'AUTH_FAILED,SESSION: token expired');
+  assert.equal(authFailedTemporaryMessage({ reason: 'busy' }), 'AUTH_FAILED,TEMP:busy');
+  assert.equal(
+    authFailedTemporaryMessage({ backoffS: 30, advance: 'no', reason: 'busy' }),
+    'AUTH_FAILED,TEMP[backoff 30,advance no]:busy',
+  );
+  assert.equal(
+    restartMessage({ keepCredentials: true, nextRemote: false, reason: 'maintenance' }),
+    'RESTART,[P]:maintenance',
+  );
+  assert.equal(restartMessage({ keepCredentials: false, nextRemote: true, reason: '' }), 'RESTART,[N]');
+  assert.equal(restartMessage({ keepCredentials: false, nextRemote: false, reason: '' }), 'RESTART');
+  assert.equal(haltMessage('session revoked'), 'HALT,session revoked');
+  assert.equal(infoMessage('hello'), 'INFO,hello');
+  assert.deepEqual([...encodeControlMessage('EXIT')], [69, 88, 73, 84, 0]);
+});
+
+test('reasons are printable, valid and at most 200 characters', () => {
+  assert.equal(printableReason('a\r\nb\u0000c\u009d'), 'a b c ');
+  assert.equal(Array.from(printableReason('😀'.repeat(300))).length, 200);
+  assert.ok(printableReason('\ud800x').isWellFormed());
+});
