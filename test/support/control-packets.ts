@@ -1,4 +1,4 @@
-import fc from 'fast-check';
+import * as fc from 'fast-check';
 import type { ControlPacket } from '../../dataplane/protocol/control-packet.ts';
 import { isHardReset, Opcode, type ControlOpcode } from '../../dataplane/protocol/opcode.ts';
 

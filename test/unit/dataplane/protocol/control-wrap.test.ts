@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import fc from 'fast-check';
+import * as fc from 'fast-check';
 import type { ControlPacket } from '../../../../dataplane/protocol/control-packet.ts';
 import { encodeControlBody } from '../../../../dataplane/protocol/control-packet.ts';
 import { plainWrap, tlsAuthWrap, tlsCryptWrap, type ControlWrap } from '../../../../dataplane/protocol/control-wrap.ts';

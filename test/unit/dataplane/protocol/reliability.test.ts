@@ -110,7 +110,7 @@ test('[P30] a duplicate is acknowledged again and delivered once', () => {
 test('[P31] packets out of order are all acknowledged and delivered in order', () => {
   const queue = new ReceiveQueue();
   for (const id of [1, 0, 2]) assert.equal(queue.receive(id, Opcode.ControlV1, Uint8Array.of(id)), 'accepted');
-  assert.deepEqual([...queue.takeAcks('ack')].sort(), [0, 1, 2]);
+  assert.deepEqual(new Set(queue.takeAcks('ack')), new Set([0, 1, 2]));
   const delivered: number[] = [];
   for (let message = queue.next(); message !== undefined; message = queue.next()) delivered.push(message.payload[0]);
   assert.deepEqual(delivered, [0, 1, 2]);
