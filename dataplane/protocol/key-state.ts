@@ -60,7 +60,7 @@ export class KeyState {
   #parser = new KeyMethodParser();
   readonly #reader = new ControlMessageReader();
   #legacyEndMs: number | undefined;
-  #awaitsAnswerBytes = false;
+  #awaitsTls = false;
   #waitingText: string[] = [];
 
   constructor(options: KeyStateOptions) {
@@ -110,18 +110,23 @@ export class KeyState {
   markAnswered(server: ServerKeySource): void {
     this.server = server;
     this.#phase = 'answered';
-    this.#awaitsAnswerBytes = true;
+    this.#awaitsTls = true;
   }
 
   pushTlsOutput(bytes: Uint8Array): void {
     if (this.#phase === 'gone') return;
-    this.#awaitsAnswerBytes = false;
+    this.#awaitsTls = false;
     this.send.pushStream(bytes);
+  }
+
+  /** Whether the client has acknowledged everything that was said. */
+  get isQuiet(): boolean {
+    return !this.#awaitsTls && this.send.isEmpty && this.#waitingText.length === 0;
   }
 
   /** @returns true once: when the client has acknowledged all of our answer. */
   becomeActive(): boolean {
-    if (this.#phase !== 'answered' || this.#awaitsAnswerBytes || !this.send.isEmpty) return false;
+    if (this.#phase !== 'answered' || this.#awaitsTls || !this.send.isEmpty) return false;
     this.#phase = 'active';
     return true;
   }
@@ -140,6 +145,7 @@ export class KeyState {
     if (this.#phase !== 'active') return [];
     const texts = this.#waitingText;
     this.#waitingText = [];
+    if (texts.length > 0) this.#awaitsTls = true;
     return texts.map(encodeControlMessage);
   }
 

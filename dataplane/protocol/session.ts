@@ -17,7 +17,10 @@ export interface SessionPort {
   tlsStart(): number;
   tlsInput(tls: number, bytes: Uint8Array): void;
   tlsWrite(tls: number, bytes: Uint8Array): void;
-  tlsClose(tls: number): void;
+  /** The key is gone, and its TLS connection with it. */
+  tlsClose(key: KeyState): void;
+  /** Whether this much more of an unfinished key-method message may be kept. */
+  mayCollect(key: KeyState, bytes: number): boolean;
   /** The client asked for a new key and got it under way. */
   onClientRenewal(key: KeyState): void;
   onKeyMethod(key: KeyState, message: KeyMethodMessage): void;
@@ -143,7 +146,10 @@ export class Session {
 
   onTlsPlaintext(tls: number, bytes: Uint8Array, nowMs: number): void {
     const key = this.#keyOfTls(tls);
-    if (key !== undefined) this.#follow(key, key.pushPlaintext(bytes, nowMs));
+    if (key === undefined) return;
+    if (key.client === undefined && !this.#port.mayCollect(key, bytes.length))
+      this.#port.onKeyFailed(key, 'handshake-memory');
+    else this.#follow(key, key.pushPlaintext(bytes, nowMs));
   }
 
   onTlsFailed(tls: number, reason: string): void {
@@ -358,6 +364,6 @@ export class Session {
   #destroy(key: KeyState): void {
     if (key.phase === 'gone') return;
     key.destroy();
-    this.#port.tlsClose(key.tls);
+    this.#port.tlsClose(key);
   }
 }

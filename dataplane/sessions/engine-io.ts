@@ -4,6 +4,7 @@ import type {
   DataKeyMaterial,
   DataChannelNotification,
   PeerRecord,
+  PeerTraffic,
   PolicyTables,
   SocketAddressBytes,
   TcpConnectionId,
@@ -106,7 +107,16 @@ export type EngineEvent =
   | { readonly kind: 'connected'; readonly connection: ConnectionFacts }
   | { readonly kind: 'renewed'; readonly connectionId: string; readonly keyId: number }
   | { readonly kind: 'floated'; readonly connectionId: string; readonly from: string; readonly to: string }
-  | { readonly kind: 'disconnected'; readonly connection: ConnectionFacts; readonly reason: string }
+  | {
+      readonly kind: 'disconnected';
+      readonly connection: ConnectionFacts;
+      readonly reason: string;
+      /** Milliseconds since 1970. */
+      readonly establishedMs: number;
+      readonly endedMs: number;
+      /** All of it, read before the peer was deleted. */
+      readonly traffic: PeerTraffic | null;
+    }
   /** A certificate was refused: counter and a rate-limited security line, no connection record. */
   | { readonly kind: 'certificateRefused'; readonly remote: string; readonly reason: string }
   | { readonly kind: 'refused'; readonly remote: string; readonly reason: string }

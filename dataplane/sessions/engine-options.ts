@@ -1,5 +1,7 @@
 import type { DataPlaneConfig } from '../../api/data-plane-config.ts';
+import type { PeerTraffic, SocketAddressBytes } from '../data-channel.ts';
 import type { DataPlaneMemory, EngineTimers } from '../process-messages.ts';
+import type { Remote } from './engine-io.ts';
 
 /** What an engine is made of. Everything it may not do itself (time of day, randomness) is here. */
 export interface EngineOptions {
@@ -12,6 +14,10 @@ export interface EngineOptions {
   /** Milliseconds since 1970: cookies, wrap packet ids, key ages, times people read. */
   readonly wallClock: () => number;
   readonly memory: DataPlaneMemory;
+  /** Names an address that a tunnel thread reports. */
+  readonly remoteFrom: (wire: SocketAddressBytes) => Remote;
+  /** Traffic of a live peer; asked for once more before the peer is deleted. */
+  readonly traffic: (peerId: number) => PeerTraffic | undefined;
   readonly limits?: Partial<EngineLimits>;
 }
 
@@ -26,6 +32,17 @@ export interface EngineLimits {
   /** New sessions after their cookie, per second and in one burst. */
   readonly startsPerSecond: number;
   readonly startsBurst: number;
+  /** Age from which a tls-crypt-v2 client key opens no new session, seconds; null: never. */
+  readonly clientKeyLifetimeS: number | null;
+  /** Control messages of a connected client, per second and in one burst. */
+  readonly messagesPerSecond: number;
+  readonly messagesBurst: number;
+  /** Least time between renewals that a client starts. */
+  readonly clientRenewalPauseMs: number;
+  /** A renewal that failed is tried again after this long. */
+  readonly renewalRetryMs: number;
+  /** Repeated PUSH_REQUESTs are not answered again for this long. */
+  readonly pushRepeatMs: number;
   /** Key-method messages being collected, bytes over all handshakes. */
   readonly handshakeBytes: number;
   /** A login undecided for this long is announced with AUTH_PENDING. */
@@ -45,6 +62,12 @@ export const DEFAULT_LIMITS: EngineLimits = {
   answersTotal: 5_000,
   startsPerSecond: 200,
   startsBurst: 1_000,
+  clientKeyLifetimeS: null,
+  messagesPerSecond: 10,
+  messagesBurst: 50,
+  clientRenewalPauseMs: 10_000,
+  renewalRetryMs: 60_000,
+  pushRepeatMs: 30_000,
   handshakeBytes: 64 * 1024 * 1024,
   pendingAfterMs: 5_000,
   pendingTimeoutMs: 300_000,

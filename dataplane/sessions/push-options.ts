@@ -3,6 +3,8 @@ import { formatIpv4, type Ipv4 } from '../../net/ipv4.ts';
 import { ipv4Mask, parseIpv4Prefix, type Ipv4Prefix } from '../../net/ipv4-prefix.ts';
 import { gatewayAddressOf } from './address-pool.ts';
 import { bannerOptions } from './login-banner.ts';
+import { negotiatedPushOptions, type Negotiated } from '../protocol/negotiation.ts';
+import { pushProblem, PushReply, type PushResult, type PushUpdate } from '../protocol/push.ts';
 
 /** What every client of an endpoint is told alike. */
 export interface PushedNetwork {
@@ -18,15 +20,9 @@ export interface PushedNetwork {
 /** What one client is told. */
 export interface PushedSession {
   readonly tunnelAddress: Ipv4;
+  readonly peerId: number;
   readonly transport: 'udp' | 'tcp';
-  /** Null for clients without DATA_V2. */
-  readonly peerId: number | null;
-  /** Null for clients that use what their own profile says. */
-  readonly cipher: string | null;
-  /** `protocol-flags …` and `key-derivation …`, as negotiated. */
-  readonly featureOptions: readonly string[];
-  /** Null without IV_MTU. */
-  readonly tunMtu: number | null;
+  readonly negotiated: Negotiated;
   readonly understandsDnsOption: boolean;
   readonly pingS: number;
   readonly pingRestartS: number;
@@ -38,52 +34,54 @@ export interface PushedSession {
 }
 
 /**
- * Builds the options of one PUSH_REPLY in the order to send them; those that a client must act on together come last.
- * `topology` leads because older clients default to net30 and read `ifconfig` by it.
+ * Builds the messages of one PUSH_REPLY; what a client must act on together comes in the last. `topology` leads because
+ * older clients default to net30 and read `ifconfig` by it.
  */
-export function pushOptionsFor(network: PushedNetwork, session: PushedSession): readonly string[] {
-  return [
-    'topology subnet',
-    `route-gateway ${formatIpv4(gatewayAddressOf(network.clientCidr))}`,
-    ...networkOptions(network, session.understandsDnsOption),
-    ...(network.banner === null ? [] : bannerOptions(network.banner)),
-    `ping ${session.pingS}`,
-    `ping-restart ${session.pingRestartS}`,
-    ...(session.transport === 'udp' ? ['explicit-exit-notify 1'] : []),
-    ...(session.renegotiateS === null ? [] : [`reneg-sec ${session.renegotiateS}`]),
-    ...tokenOptions(session),
-    `ifconfig ${formatIpv4(session.tunnelAddress)} ${formatIpv4(ipv4Mask(network.clientCidr.length))}`,
-    ...(session.peerId === null ? [] : [`peer-id ${session.peerId}`]),
-    ...(session.cipher === null ? [] : [`cipher ${session.cipher}`]),
-    ...session.featureOptions,
-    ...(session.tunMtu === null ? [] : [`tun-mtu ${session.tunMtu}`]),
-  ];
+export function pushReplyFor(network: PushedNetwork, session: PushedSession): PushResult {
+  return new PushReply()
+    .add('topology subnet', `route-gateway ${formatIpv4(gatewayAddressOf(network.clientCidr))}`)
+    .add(...networkOptions(network, session.understandsDnsOption))
+    .add(...(network.banner === null ? [] : bannerOptions(network.banner)))
+    .add(`ping ${session.pingS}`, `ping-restart ${session.pingRestartS}`)
+    .add(...(session.transport === 'udp' ? ['explicit-exit-notify 1'] : []))
+    .add(...(session.renegotiateS === null ? [] : [`reneg-sec ${session.renegotiateS}`]))
+    .add(...tokenOptions(session))
+    .addToLast(`ifconfig ${formatIpv4(session.tunnelAddress)} ${formatIpv4(ipv4Mask(network.clientCidr.length))}`)
+    .addToLast(...negotiatedPushOptions(session.negotiated, session.peerId))
+    .build();
+}
+
+/** The first option that could not be pushed as it is: a configuration error, found before anybody connects. */
+export function pushProblemOf(network: PushedNetwork): string | undefined {
+  const options = [...networkOptions(network, true), ...(network.banner === null ? [] : bannerOptions(network.banner))];
+  for (const option of options) {
+    const problem = pushProblem(option);
+    if (problem !== undefined) return `The option to push "${option}" ${problem}`;
+  }
+  return undefined;
 }
 
 /**
- * Builds the options of a PUSH_UPDATE that takes a client from `before` to `after`. An option named in an update
- * replaces all its earlier values, so each changed kind comes whole; a leading `-` removes.
- *
- * @returns an empty list when nothing a client must know has changed.
+ * What a PUSH_UPDATE must say to take a client from `before` to `after`. An option named in an update replaces all its
+ * earlier values, so each changed kind comes whole.
  */
-export function updateOptionsFor(
+export function pushUpdateFor(
   before: PushedNetwork,
   after: PushedNetwork,
   understandsDnsOption: boolean,
-): readonly string[] {
+): PushUpdate | undefined {
   const old = byKind(networkOptions(before, understandsDnsOption));
   const now = byKind(networkOptions(after, understandsDnsOption));
-  const options: string[] = [];
-  for (const kind of old.keys()) if (!now.has(kind)) options.push(`-${kind}`);
-  for (const [kind, lines] of now) {
-    if (lines.join('\n') !== old.get(kind)?.join('\n')) options.push(...lines);
-  }
-  return options;
+  const remove = [...old.keys()].filter((kind) => !now.has(kind));
+  const set = [...now]
+    .filter(([kind, lines]) => lines.join('\n') !== old.get(kind)?.join('\n'))
+    .flatMap(([, lines]) => lines);
+  return remove.length + set.length === 0 ? undefined : { set, remove };
 }
 
 function networkOptions(network: PushedNetwork, understandsDnsOption: boolean): readonly string[] {
   return [
-    ...(network.splitTunnel ? network.routes.flatMap(routeOption) : fullTunnelOptions(network.blockLocal)),
+    ...(network.splitTunnel ? splitTunnelOptions(network) : fullTunnelOptions(network.blockLocal)),
     ...network.dnsServers.map((server) => `dhcp-option DNS ${server}`),
     ...(understandsDnsOption && network.dnsServers.length > 0
       ? [`dns server 0 address ${network.dnsServers.join(' ')}`]
@@ -97,6 +95,10 @@ function networkOptions(network: PushedNetwork, understandsDnsOption: boolean): 
  */
 function fullTunnelOptions(blockLocal: boolean): readonly string[] {
   return [`redirect-gateway def1 ipv6${blockLocal ? ' block-local' : ''}`, 'block-ipv6'];
+}
+
+function splitTunnelOptions(network: PushedNetwork): readonly string[] {
+  return [...network.routes.flatMap(routeOption), ...(network.blockLocal ? ['redirect-private block-local'] : [])];
 }
 
 function routeOption(route: SnapshotRoute): readonly string[] {

@@ -1,0 +1,355 @@
+import type { Connection } from '../../api/connection.ts';
+import { haltMessage, restartMessage } from '../protocol/control-message.ts';
+import type { PeerTraffic } from '../data-channel.ts';
+import type { DataPlaneMemory } from '../process-messages.ts';
+import { isSameSessionId } from './admission.ts';
+import { applySnapshot } from './apply-snapshot.ts';
+import { connectionFrom } from './connection-history.ts';
+import { closePeer, endPeer, placeOf } from './ending.ts';
+import type { Input, Instant, Output, Remote } from './engine-io.ts';
+import type { EngineOptions } from './engine-options.ts';
+import { EngineState } from './engine-state.ts';
+import { onFloated } from './floating.ts';
+import { onLoginDeadline, onPending, onVerdict } from './login.ts';
+import { factsOf, type Peer } from './peer.ts';
+import { startPeer } from './peer-session.ts';
+import { restartPeer } from './pushing.ts';
+import { onRetiringDeadline, startRenewal } from './renewal.ts';
+
+/**
+ * All clients of one endpoint on one target network, as a function of what happens: each input returns everything that
+ * must be done because of it, in order. It has no clock, no socket and no randomness of its own.
+ */
+export class Engine {
+  readonly #state: EngineState;
+
+  /** @throws TerminalError when the configuration can't be served; the message is for a person. */
+  constructor(options: EngineOptions) {
+    this.#state = new EngineState(options);
+  }
+
+  /**
+   * @param now of one monotonic clock, never decreasing
+   * @throws TerminalError for `configChanged` with a configuration that can't be served; the last one stays in force.
+   */
+  handle(input: Input, now: Instant): readonly Output[] {
+    const state = this.#state;
+    state.begin(now);
+    this.#dispatch(input);
+    if (state.phase === 'draining' && state.peers.size === 0) {
+      state.phase = 'drained';
+      state.event({ kind: 'drained' });
+    }
+    return state.takeOutputs();
+  }
+
+  /** When `deadline` is to be handed in next. */
+  nextDeadline(): Instant | undefined {
+    return this.#state.deadlines.earliest() as Instant | undefined;
+  }
+
+  /** Live connections, then those that ended or failed within the last hour. */
+  connections(now: Instant, traffic: (peerId: number) => PeerTraffic | undefined): readonly Connection[] {
+    const state = this.#state;
+    const active: Connection[] = [];
+    for (const peer of state.peers.connected()) {
+      if (peer.tunnel === undefined) continue;
+      const { peerId, establishedMs } = peer.tunnel;
+      const outcome = { status: 'active', establishedMs, endedMs: null, endReason: null } as const;
+      active.push(connectionFrom(placeOf(state), factsOf(peer), outcome, traffic(peerId)));
+    }
+    return [...active, ...state.history.list(now)];
+  }
+
+  /** What must survive a restart. */
+  leases(): DataPlaneMemory['leases'] {
+    return this.#state.pool.export(this.#state.wallOffset());
+  }
+
+  /** Whether `shutdown` has run its course. */
+  drained(): boolean {
+    return this.#state.phase === 'drained';
+  }
+
+  /** Gauges and counters for metrics. */
+  stats(): EngineStats {
+    const { peers, pool, history, drops, handshakeBytes, tcp } = this.#state;
+    return {
+      connected: peers.connectedCount,
+      opening: peers.openingCount + tcp.size,
+      addressesUsed: pool.used,
+      addressesTotal: pool.capacity,
+      endedRemembered: history.sizes.ended,
+      failedRemembered: history.sizes.failed,
+      handshakeBytes,
+      drops,
+    };
+  }
+
+  #dispatch(input: Input): void {
+    const state = this.#state;
+    switch (input.kind) {
+      case 'datagram':
+        this.#onDatagram(input.remote, input.bytes);
+        return;
+      case 'transportOpened':
+        this.#onTransportOpened(input.remote);
+        return;
+      case 'transportClosed':
+        state.tcp.finish(input.remote.key);
+        for (const peer of state.peers.at(input.remote.key)) closePeer(state, peer, 'transport closed');
+        return;
+      case 'tlsOutput':
+        this.#ofTls(input.tls, (peer) => peer.session.onTlsOutput(input.tls, input.bytes, state.now));
+        return;
+      case 'tlsPlaintext':
+        this.#ofTls(input.tls, (peer) => peer.session.onTlsPlaintext(input.tls, input.bytes, state.now));
+        return;
+      case 'tlsReady':
+        this.#ofTls(input.tls, (peer) => this.#onTlsReady(peer, input));
+        return;
+      case 'tlsFailed':
+        this.#ofTls(input.tls, (peer) => peer.session.onTlsFailed(input.tls, input.reason));
+        return;
+      case 'authenticated':
+        this.#ofRequest(input.requestId, () => onVerdict(state, input.requestId, input.verdict));
+        return;
+      case 'authenticationPending':
+        this.#ofRequest(input.requestId, () => onPending(state, input.requestId, input.timeoutMs, input.info));
+        return;
+      case 'configChanged':
+        applySnapshot(state, input.config);
+        return;
+      case 'dataChannel':
+        this.#onNotification(input.notification);
+        return;
+      case 'terminate':
+        this.#terminate(input.connectionId);
+        return;
+      case 'shutdown':
+        this.#shutDown();
+        return;
+      case 'deadline':
+        this.#onDeadlines();
+    }
+  }
+
+  #onDatagram(remote: Remote, bytes: Uint8Array): void {
+    const state = this.#state;
+    const known = state.peers.at(remote.key);
+    const sender = bytes.subarray(1, 9);
+    const peer = known.find(({ session }) => isSameSessionId(session.peerSessionId, sender));
+    if (peer === undefined) this.#onStranger(remote, bytes);
+    else this.#deliver(peer, bytes);
+  }
+
+  #deliver(peer: Peer, bytes: Uint8Array): void {
+    const state = this.#state;
+    state.touch(peer);
+    const reason = peer.session.receive(bytes, state.now);
+    if (reason !== undefined) {
+      state.countDrop(reason);
+      // A stream has no strangers: whoever sends this is broken or hostile.
+      if (peer.remote.kind === 'tcp' && !HARMLESS_DROPS.has(reason)) closePeer(state, peer, reason);
+    }
+    const isDone = state.phase === 'draining' && peer.phase === 'lingering' && peer.session.speakingKey.isQuiet;
+    if (isDone) closePeer(state, peer, 'drained');
+  }
+
+  #onStranger(remote: Remote, bytes: Uint8Array): void {
+    const state = this.#state;
+    if (state.phase !== 'serving') return;
+    const { wraps } = state.served;
+    if (remote.kind === 'tcp' && (state.tcp.get(remote.key) === undefined || state.peers.at(remote.key).length > 0)) {
+      state.countDrop('foreign-session');
+      return;
+    }
+    const admission =
+      remote.kind === 'tcp'
+        ? state.admission.considerTcp(bytes, wraps, state.now)
+        : state.admission.considerUdp(remote, bytes, wraps, state.now);
+    switch (admission.kind) {
+      case 'drop':
+        state.countDrop(admission.reason);
+        if (remote.kind === 'tcp') this.#closeTcpOpening(remote.key);
+        return;
+      case 'answer':
+        state.emit({ kind: 'transmit', remote, bytes: admission.packet });
+        return;
+      case 'start': {
+        this.#makeRoom();
+        const opening = state.tcp.get(remote.key);
+        if (opening !== undefined) state.deadlines.delete(opening);
+        this.#deliver(startPeer(state, remote, admission.start), bytes);
+      }
+    }
+  }
+
+  /** Half-open handshakes are bounded; the oldest gives way. */
+  #makeRoom(): void {
+    const state = this.#state;
+    while (state.peers.openingCount >= this.#halfOpenLimit()) {
+      const oldest = state.peers.oldestOpening();
+      if (oldest === undefined) return;
+      state.refused(oldest.remote, 'half-open-limit');
+      closePeer(state, oldest, 'half-open-limit');
+    }
+  }
+
+  #halfOpenLimit(): number {
+    const { limits, served } = this.#state;
+    return Math.max(MIN_HALF_OPEN, Math.floor(served.snapshot.maxConnections * limits.halfOpenShare));
+  }
+
+  #onTransportOpened(remote: Remote): void {
+    const state = this.#state;
+    const oldest = state.tcp.size >= this.#halfOpenLimit() ? state.tcp.oldest() : undefined;
+    if (oldest !== undefined) {
+      state.refused(oldest.remote, 'half-open-limit');
+      const peer = state.peers.openingAt(oldest.remote.key);
+      if (peer === undefined) this.#closeTcpOpening(oldest.remote.key);
+      else closePeer(state, peer, 'half-open-limit');
+    }
+    const opening = state.phase === 'serving' ? state.tcp.begin(remote) : undefined;
+    if (opening === undefined) {
+      if (state.phase === 'serving') state.refused(remote, 'too-many-from-one-address');
+      state.emit({ kind: 'closeTransport', remote });
+      return;
+    }
+    state.deadlines.set(opening, state.now + state.options.timers.handWindowMs);
+  }
+
+  #closeTcpOpening(key: string): void {
+    const opening = this.#state.tcp.finish(key);
+    if (opening === undefined) return;
+    this.#state.deadlines.delete(opening);
+    this.#state.emit({ kind: 'closeTransport', remote: opening.remote });
+  }
+
+  #ofTls(tls: number, act: (peer: Peer) => void): void {
+    const peer = this.#state.peers.byTls(tls);
+    if (peer === undefined) return;
+    this.#state.touch(peer);
+    act(peer);
+  }
+
+  #ofRequest(requestId: number, act: () => void): void {
+    const peer = this.#state.peers.byRequest(requestId);
+    if (peer === undefined) return;
+    this.#state.touch(peer);
+    act();
+  }
+
+  #onTlsReady(peer: Peer, input: Extract<Input, { kind: 'tlsReady' }>): void {
+    // Resumption would skip the client's certificate.
+    if (input.resumed) {
+      peer.session.onTlsFailed(input.tls, 'tls-session-resumed');
+      return;
+    }
+    peer.certificates.set(input.tls, input.certificate);
+    const { dataKeys, dynamicTlsCrypt } = input;
+    peer.session.onTlsReady(input.tls, { dataKeys, dynamicTlsCrypt });
+  }
+
+  #onNotification(notification: Extract<Input, { kind: 'dataChannel' }>['notification']): void {
+    const state = this.#state;
+    const peer = state.peers.byPeerId(notification.peerId, notification.generation);
+    if (peer?.tunnel === undefined) return;
+    state.touch(peer);
+    switch (notification.kind) {
+      case 'floated':
+        onFloated(state, peer, notification.remote);
+        return;
+      case 'keepaliveLost':
+        closePeer(state, peer, 'keepalive lost');
+        return;
+      case 'exitNotified':
+        closePeer(state, peer, 'client exit');
+        return;
+      case 'keySwitched':
+        if (notification.keyId === peer.tunnel.keyId) peer.tunnel.isSwitching = false;
+        return;
+      case 'keyExhausted':
+        if (notification.keyId === peer.tunnel.keyId) startRenewal(state, peer);
+    }
+  }
+
+  #terminate(connectionId: string): void {
+    const state = this.#state;
+    const peer = state.peers.byConnectionId(connectionId);
+    if (peer?.phase === 'connected') endPeer(state, peer, 'terminated', haltMessage('terminated by an administrator'));
+  }
+
+  #shutDown(): void {
+    const state = this.#state;
+    if (state.phase !== 'serving') return;
+    state.phase = 'draining';
+    for (const opening of state.tcp.all())
+      if (state.peers.at(opening.remote.key).length === 0) this.#closeTcpOpening(opening.remote.key);
+    const reason = 'the gateway is shutting down';
+    for (const peer of [...state.peers.all()]) {
+      if (peer.phase === 'connected') {
+        endPeer(state, peer, 'shutdown', restartMessage({ keepCredentials: true, nextRemote: false, reason }));
+        peer.lingerUntil = Math.min(peer.lingerUntil, state.now + SHUTDOWN_LINGER_MS);
+      } else if (peer.phase === 'opening') closePeer(state, peer, 'shutdown');
+    }
+  }
+
+  #onDeadlines(): void {
+    const state = this.#state;
+    for (let due = state.deadlines.takeDue(state.now); due !== undefined; due = state.deadlines.takeDue(state.now)) {
+      if ('kind' in due) {
+        state.event({ kind: 'handshakeFailed', remote: due.remote.key, reason: 'hand-window-over' });
+        this.#closeTcpOpening(due.remote.key);
+      } else {
+        state.touch(due);
+        this.#onPeerDeadline(due);
+      }
+    }
+  }
+
+  #onPeerDeadline(peer: Peer): void {
+    const state = this.#state;
+    if (state.now >= peer.lingerUntil) {
+      closePeer(state, peer, 'linger time over');
+      return;
+    }
+    peer.session.onDeadline(state.now);
+    onLoginDeadline(state, peer);
+    if (peer.phase !== 'connected') return;
+    onRetiringDeadline(state, peer);
+    if (state.now >= peer.renewAt) startRenewal(state, peer);
+    if (state.now >= peer.sessionEndsAt) this.#endSession(peer);
+    else if (state.now >= peer.restartAt) restartPeer(state, peer, peer.restartReason);
+  }
+
+  #endSession(peer: Peer): void {
+    const state = this.#state;
+    const reason = 'maximum session duration reached';
+    if (state.served.snapshot.session.disconnectOnTimeout) endPeer(state, peer, reason, haltMessage(reason));
+    else restartPeer(state, peer, reason);
+  }
+}
+
+export interface EngineStats {
+  readonly connected: number;
+  readonly opening: number;
+  readonly addressesUsed: number;
+  readonly addressesTotal: number;
+  readonly endedRemembered: number;
+  readonly failedRemembered: number;
+  /** Plaintext of unfinished key-method messages. */
+  readonly handshakeBytes: number;
+  /** Dropped control packets and messages, by reason. */
+  readonly drops: ReadonlyMap<string, number>;
+}
+
+const MIN_HALF_OPEN = 16;
+/** Long enough for a lost RESTART to be sent again once. */
+const SHUTDOWN_LINGER_MS = 2_500;
+const HARMLESS_DROPS: ReadonlySet<string> = new Set([
+  'replayed',
+  'beyond-window',
+  'unknown-key',
+  'renewal-not-allowed',
+]);

@@ -1,0 +1,116 @@
+import type { AuthenticationVerdict } from '../../api/authentication.ts';
+import type { PeerRecord } from '../data-channel.ts';
+import type { Negotiated } from '../protocol/negotiation.ts';
+import { encodeBase64 } from '../protocol/base64.ts';
+import { utf8Bytes } from '../protocol/bytes.ts';
+import { takeDataKeys } from './data-key-installation.ts';
+import { closePeer } from './ending.ts';
+import type { Remote } from './engine-io.ts';
+import type { EngineState } from './engine-state.ts';
+import { factsOf, identityKeyOf, type Login, type Peer } from './peer.ts';
+import { answerPushRequest } from './pushing.ts';
+import { Withdrawals } from './withdrawals.ts';
+
+export type EstablishOutcome =
+  | { readonly kind: 'connected' }
+  /** No room; the reason is for the client. */
+  | { readonly kind: 'refused'; readonly reason: string }
+  /** The identity was withdrawn while its login was under way. */
+  | { readonly kind: 'withdrawn'; readonly reason: string };
+
+type Granted = Extract<AuthenticationVerdict, { kind: 'granted' }>;
+
+/** The one place where a login becomes a connection: address, peer id, data path, then the client's configuration. */
+export function establish(state: EngineState, peer: Peer, login: Login, granted: Granted): EstablishOutcome {
+  const { session, negotiated, remote } = peer;
+  const { identity } = granted;
+  if (negotiated === undefined) return { kind: 'refused', reason: 'nothing was negotiated' };
+  const { secrets, snapshot } = state.served.config;
+  const withdrawn = new Withdrawals(secrets, snapshot.authentication).reasonFor(identity);
+  if (withdrawn !== undefined) return { kind: 'withdrawn', reason: withdrawn };
+
+  const replaced = state.peers.connectedAt(remote.key);
+  if (replaced !== undefined) closePeer(state, replaced, 'the client started anew');
+  if (state.peers.connectedCount >= snapshot.maxConnections)
+    return { kind: 'refused', reason: 'the endpoint has no connection left' };
+  const tunnelAddress = state.pool.lease(identityKeyOf(identity));
+  if (tunnelAddress === undefined) return { kind: 'refused', reason: 'the endpoint has no address left' };
+  const peerId = state.peerIds.take(remote.kind === 'tcp' ? remote.connection : null, state.now);
+  const keys = takeDataKeys(session, login.key, negotiated);
+  if (peerId === undefined || keys === undefined) {
+    state.pool.free(tunnelAddress, state.now);
+    if (peerId !== undefined) state.peerIds.free(peerId, state.now);
+    return { kind: 'refused', reason: 'the connection could not be set up' };
+  }
+
+  const generation = state.nextGeneration();
+  peer.tunnel = {
+    peerId,
+    generation,
+    tunnelAddress,
+    connectedAt: state.now,
+    establishedMs: state.options.wallClock(),
+    identity,
+    keyId: keys.keyId,
+    retiringKeyId: null,
+    retiringUntil: Infinity,
+    isSwitching: false,
+    told: state.served.pushed,
+  };
+  peer.phase = 'connected';
+  peer.authToken = granted.authToken;
+  peer.authTokenUser = login.sentUsername ? null : encodeBase64(utf8Bytes(identity.username));
+  peer.sessionEndsAt = state.now + snapshot.session.timeoutHours * HOUR_MS;
+  peer.renewAt = nextRenewalAt(state);
+  state.peers.markConnected(peer, peerId);
+  state.tcp.finish(remote.key);
+  const groups = state.interner.idsOf(identity.groups);
+  state.command({
+    verb: 'newPeer',
+    peer: { peerId, generation, tunnelAddress, groups, ...wireOf(state, remote, negotiated) },
+  });
+  state.command({ verb: 'newKey', peerId, slot: 'primary', key: keys });
+  session.establish(negotiated.dynamicTlsCrypt ? 'dynamic-tls-crypt' : 'base', state.newWrapPacketIds());
+  state.event({ kind: 'connected', connection: factsOf(peer) });
+  if (negotiated.unsolicitedPush || peer.pushRequested) answerPushRequest(state, peer);
+  return { kind: 'connected' };
+}
+
+/** Up to a tenth early, so that clients which came together do not renew together. */
+export function nextRenewalAt(state: EngineState): number {
+  const { renegotiateMs } = state.options.timers;
+  return renegotiateMs === 0 ? Infinity : state.now + renegotiateMs * (1 - state.fraction() / 10);
+}
+
+function wireOf(
+  state: EngineState,
+  remote: Remote,
+  negotiated: Negotiated,
+): Omit<PeerRecord, 'peerId' | 'generation' | 'tunnelAddress' | 'groups'> {
+  const { pingMs, pingRestartMs } = state.options.timers;
+  const { format, framing, tunMtuBytes } = negotiated;
+  return {
+    transport:
+      remote.kind === 'tcp' ? { kind: 'tcp', connection: remote.connection } : { kind: 'udp', remote: remote.wire },
+    format,
+    framing,
+    maxSegmentBytes: maxSegmentBytes(remote, negotiated),
+    tunMtu: tunMtuBytes,
+    pingMs,
+    pingTimeoutMs: 2 * pingRestartMs,
+  };
+}
+
+/** What fits 1492 bytes on the outside: 1400 for IPv4 in UDP over IPv4. */
+function maxSegmentBytes(remote: Remote, negotiated: Negotiated): number {
+  const isIpv6 = remote.address.includes(':') && !remote.address.includes('.');
+  const ip = isIpv6 ? 40 : 20;
+  const transport = remote.kind === 'tcp' ? 20 + TCP_LENGTH_BYTES : 8;
+  const openvpn = negotiated.epochFormat ? 28 : 24;
+  return Math.min(OUTER_BYTES - ip - transport - openvpn, negotiated.tunMtuBytes) - INNER_HEADER_BYTES;
+}
+
+const HOUR_MS = 3_600_000;
+const OUTER_BYTES = 1492;
+const TCP_LENGTH_BYTES = 2;
+const INNER_HEADER_BYTES = 40;

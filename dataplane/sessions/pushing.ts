@@ -1,0 +1,72 @@
+import { InternalError } from '../../net/errors.ts';
+import { restartMessage } from '../protocol/control-message.ts';
+import { pushUpdateMessages } from '../protocol/push.ts';
+import type { EngineState } from './engine-state.ts';
+import type { Peer } from './peer.ts';
+import { pushReplyFor, pushUpdateFor } from './push-options.ts';
+import { endPeer } from './ending.ts';
+
+/** Sends the configuration to a connected client; repeated requests are not answered for a while. */
+export function answerPushRequest(state: EngineState, peer: Peer): void {
+  const { tunnel, negotiated, session } = peer;
+  if (tunnel === undefined || negotiated === undefined) return;
+  if (state.now - peer.pushedAt < state.limits.pushRepeatMs) return;
+  const { timers } = state.options;
+  const reply = pushReplyFor(tunnel.told, {
+    tunnelAddress: tunnel.tunnelAddress,
+    peerId: tunnel.peerId,
+    transport: peer.remote.kind,
+    negotiated,
+    understandsDnsOption: peer.understandsDnsOption,
+    pingS: wholeSeconds(timers.pingMs),
+    pingRestartS: wholeSeconds(timers.pingRestartMs),
+    renegotiateS: timers.renegotiateMs === DEFAULT_RENEGOTIATE_MS ? null : Math.round(timers.renegotiateMs / 1000),
+    authToken: peer.authToken,
+    authTokenUser: peer.authTokenUser,
+  });
+  // Whatever the configuration can bring in was checked when it was taken.
+  if (!reply.ok) throw new InternalError(`The push option "${reply.option.split(' ')[0]}" ${reply.problem}`);
+  peer.pushedAt = state.now;
+  for (const message of reply.messages) session.say(session.speakingKey, message);
+}
+
+/** Hands a renewed token to a client; 2.4 would take it for a new configuration. */
+export function refreshToken(peer: Peer): void {
+  if (peer.authToken === null || peer.negotiated?.unsolicitedPush !== true) return;
+  peer.session.say(peer.session.speakingKey, `PUSH_REPLY,auth-token ${peer.authToken}`);
+}
+
+/**
+ * Tells a client what has changed in the network it sees: at once where it understands updates, else by a restart
+ * within `drainSeconds`, so that not all come back at the same moment.
+ */
+export function tellNetwork(state: EngineState, peer: Peer): void {
+  const { tunnel, session } = peer;
+  if (tunnel === undefined) return;
+  const update = pushUpdateFor(tunnel.told, state.served.pushed, peer.understandsDnsOption);
+  if (update === undefined) return;
+  const messages = peer.negotiated?.pushUpdate === true ? pushUpdateMessages(update) : undefined;
+  if (messages?.ok !== true) {
+    restartLater(state, peer, 'configuration changed');
+    return;
+  }
+  tunnel.told = state.served.pushed;
+  for (const message of messages.messages) session.say(session.speakingKey, message);
+}
+
+export function restartLater(state: EngineState, peer: Peer, reason: string): void {
+  if (peer.restartAt !== Infinity) return;
+  peer.restartReason = reason;
+  peer.restartAt = state.now + state.fraction() * state.served.snapshot.drainSeconds * 1000;
+}
+
+/** Sends a client away to come back at once, with the credentials it has. */
+export function restartPeer(state: EngineState, peer: Peer, reason: string): void {
+  endPeer(state, peer, reason, restartMessage({ keepCredentials: true, nextRemote: false, reason }));
+}
+
+function wholeSeconds(ms: number): number {
+  return Math.max(1, Math.round(ms / 1000));
+}
+
+const DEFAULT_RENEGOTIATE_MS = 3_600_000;
