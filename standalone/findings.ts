@@ -11,9 +11,11 @@ export interface Finding {
   readonly message: string;
 }
 
-/** `FILE:LINE: KIND/NAME: FIELD: MESSAGE`, one line whatever the parts hold. */
+/** `FILE:LINE: KIND/NAME: FIELD: MESSAGE`, one line whatever the parts hold; a warning says so in the message. */
 export function formatFinding(finding: Finding): string {
-  const text = `${finding.file}:${finding.line}: ${finding.object}: ${finding.field}: ${finding.message}`;
+  const { file, line, object, field, severity } = finding;
+  const message = severity === 'warning' ? `warning: ${finding.message}` : finding.message;
+  const text = `${file}:${line}: ${object}: ${field}: ${message}`;
   // A name or value out of a manifest must not forge a line or drive a terminal.
   // oxlint-disable-next-line no-control-regex
   return text.replaceAll(/[\u0000-\u001f\u007f-\u009f\u2028\u2029]+/g, ' ');
@@ -21,7 +23,7 @@ export function formatFinding(finding: Finding): string {
 
 /** Removes repetitions and orders by file, line and text. */
 export function sortFindings(findings: readonly Finding[]): readonly Finding[] {
-  const unique = new Map(findings.map((finding) => [`${finding.severity} ${formatFinding(finding)}`, finding]));
+  const unique = new Map(findings.map((finding) => [formatFinding(finding), finding]));
   return [...unique.values()].sort(
     (a, b) => compareText(a.file, b.file) || a.line - b.line || compareText(formatFinding(a), formatFinding(b)),
   );

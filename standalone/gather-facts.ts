@@ -3,6 +3,8 @@ import type { ClientVpnEndpoint } from '../api/v1alpha1/generated/client-vpn-end
 import type { IdentityProvider } from '../api/v1alpha1/generated/identity-provider.ts';
 import { parsePasswordHash } from '../dataplane/auth/password-hash.ts';
 import { decodeBase32 } from '../dataplane/auth/totp.ts';
+import { parseStaticKey } from '../dataplane/protocol/static-key.ts';
+import { parseServerKeyPem } from '../dataplane/protocol/tls-crypt-v2.ts';
 import {
   readLocalUsers,
   type LocalUsersFormats,
@@ -89,7 +91,29 @@ function endpointFacts(endpoint: ClientVpnEndpoint, lookup: CoreObjectLookup, no
             const ca = clientCa?.kind === 'read' ? clientCa.facts : '';
             return readRevocationList(bytes, ca, now).facts;
           }),
+    controlWrapKey: controlWrapFacts(endpoint, lookup),
   };
+}
+
+/** The key in a control wrap's Secret, and whether its text is a key of that kind. */
+const WRAP_KEYS = {
+  TlsAuth: { key: 'tls-auth.key', isUsable: (text: string) => parseStaticKey(text) !== undefined },
+  TlsCrypt: { key: 'tls-crypt.key', isUsable: (text: string) => parseStaticKey(text) !== undefined },
+  TlsCryptV2: { key: 'tls-crypt-v2-server.key', isUsable: (text: string) => parseServerKeyPem(text) !== undefined },
+} as const;
+
+/** The text of the control wrap's key; null without a named Secret, and with `controlWrap: None`. */
+export function controlWrapText(endpoint: ClientVpnEndpoint, lookup: CoreObjectLookup): Found<string> | null {
+  const { controlWrap, controlWrapSecretRef } = endpoint.spec;
+  if (controlWrap === 'None' || controlWrapSecretRef === undefined) return null;
+  return textOf(lookup, 'Secret', endpoint.metadata.namespace, controlWrapSecretRef.name, WRAP_KEYS[controlWrap].key);
+}
+
+function controlWrapFacts(endpoint: ClientVpnEndpoint, lookup: CoreObjectLookup): EndpointFacts['controlWrapKey'] {
+  const text = controlWrapText(endpoint, lookup);
+  const { controlWrap } = endpoint.spec;
+  if (text === null || controlWrap === 'None') return null;
+  return mapped(text, (key) => ({ isUsable: WRAP_KEYS[controlWrap].isUsable(key) }));
 }
 
 /** The client CA bundle that an endpoint with mutual authentication names, as PEM text. */
@@ -102,7 +126,7 @@ export function clientCaText(endpoint: ClientVpnEndpoint, lookup: CoreObjectLook
   if (source?.configMapRef !== undefined) {
     return textOf(lookup, 'ConfigMap', namespace, source.configMapRef.name, source.configMapRef.key);
   }
-  return { kind: 'missing', message: 'no client CA is named' };
+  return { kind: 'missing', what: 'object', message: 'no client CA is named' };
 }
 
 /** The revocation list that an endpoint names, as it is stored. */
@@ -115,7 +139,11 @@ export function revocationListBytes(endpoint: ClientVpnEndpoint, lookup: CoreObj
   if (source?.configMapRef !== undefined) {
     return bytesOf(lookup, 'ConfigMap', namespace, source.configMapRef.name, source.configMapRef.key);
   }
-  return { kind: 'missing', message: 'lists at a URL are not fetched by standalone mode; use a Secret or ConfigMap' };
+  return {
+    kind: 'missing',
+    what: 'object',
+    message: 'lists at a URL are not fetched by standalone mode; use a Secret or ConfigMap',
+  };
 }
 
 function bytesOf(
@@ -126,10 +154,11 @@ function bytesOf(
   key: string,
 ): Found<Uint8Array> {
   const data = lookup(kind, namespace, name);
-  if (data === undefined) return { kind: 'missing', message: `${kind} ${name} does not exist in ${namespace}` };
+  if (data === undefined)
+    return { kind: 'missing', what: 'object', message: `${kind} ${name} does not exist in ${namespace}` };
   const bytes = data.get(key);
   return bytes === undefined
-    ? { kind: 'missing', message: `${kind} ${name} has no key ${key}` }
+    ? { kind: 'missing', what: 'key', message: `${kind} ${name} has no key ${key}` }
     : { kind: 'read', facts: bytes };
 }
 

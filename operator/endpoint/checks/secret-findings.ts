@@ -1,0 +1,35 @@
+import type { ClientVpnEndpoint } from '../../../api/v1alpha1/generated/client-vpn-endpoint.ts';
+import type { CompileFinding } from '../compile-types.ts';
+import type { EndpointFacts, Found } from '../facts.ts';
+
+/**
+ * What is wrong with the Secrets and ConfigMaps that an endpoint names. One that does not exist is a warning
+ * here (somebody may make it in time); one that is there but wrong is an error.
+ */
+export function secretFindings(endpoint: ClientVpnEndpoint, facts: EndpointFacts): readonly CompileFinding[] {
+  const { namespace, name } = endpoint.metadata;
+  const findings: CompileFinding[] = [];
+  const report = (severity: CompileFinding['severity'], field: string, reason: string, message: string): void => {
+    findings.push({ severity, kind: 'ClientVpnEndpoint', namespace, name, field, reason, message });
+  };
+  const look = <T>(found: Found<T> | null, field: string, missing: string, judge: (facts: T) => void): void => {
+    if (found?.kind === 'missing') report(found.what === 'object' ? 'warning' : 'error', field, missing, found.message);
+    else if (found !== null) judge(found.facts);
+  };
+  look(facts.serverCertificate, 'spec.serverCertificate.secretRef.name', 'SecretNotFound', ({ state, message }) => {
+    if (state === 'Valid') return;
+    report(state === 'ExpiringSoon' ? 'warning' : 'error', 'spec.serverCertificate.secretRef.name', state, message);
+  });
+  look(facts.clientCa, 'spec.authentication.mutual.clientCA', 'ClientCANotFound', ({ state, message }) => {
+    if (state !== 'Valid') report('error', 'spec.authentication.mutual.clientCA', state, message);
+  });
+  const list = 'spec.clientCertificateRevocationList.source';
+  look(facts.revocationList, list, 'SourceNotFound', ({ state, message }) => {
+    if (state !== 'Valid' && state !== 'NotConfigured') report('error', list, state, message);
+  });
+  look(facts.controlWrapKey, 'spec.controlWrapSecretRef.name', 'SecretNotFound', ({ isUsable }) => {
+    const message = `the Secret's key is not one for ${endpoint.spec.controlWrap}`;
+    if (!isUsable) report('error', 'spec.controlWrapSecretRef.name', 'KeyUnusable', message);
+  });
+  return findings;
+}
