@@ -1,12 +1,13 @@
 import type { Remote } from '../sessions/engine-io.ts';
 import { SOCKET_ADDRESS_BYTES } from '../data-channel.ts';
 import { PacketBatch } from '../tunnel/packet-batch.ts';
-import type { NativeAddon } from './native-addon.ts';
+import { GRO_SEGMENTS_MAX, type NativeAddon, RECEIVE_REGION_BYTES } from './native-addon.ts';
 
 /** Datagrams handled before the event loop gets its turn again: floods must not starve TLS and timers. */
 const TURN_BUDGET = 256;
 
-const BATCH_SLOTS = 64;
+/** Of one receive call; with GRO a message may be many datagrams. */
+const MESSAGES = 16;
 
 export interface ControlSocketOptions {
   readonly addon: NativeAddon;
@@ -27,7 +28,11 @@ export class ControlSocket {
     this.#addon = options.addon;
     this.#fd = options.fd;
     this.#onDatagram = options.onDatagram;
-    this.#batch = new PacketBatch(options.addon, { slots: BATCH_SLOTS });
+    this.#batch = new PacketBatch(options.addon, {
+      slots: MESSAGES * GRO_SEGMENTS_MAX,
+      bytes: MESSAGES * RECEIVE_REGION_BYTES.gro,
+      regionBytes: RECEIVE_REGION_BYTES.gro,
+    });
     this.#stopWatching = options.addon.watchReadable(options.fd, () => this.#drain());
   }
 
@@ -39,7 +44,7 @@ export class ControlSocket {
   close(): void {
     this.#stopWatching();
     this.#addon.close(this.#fd);
-    this.#batch.release();
+    this.#addon.releaseBatch(this.#batch.handle);
   }
 
   #drain(): void {

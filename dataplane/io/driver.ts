@@ -2,7 +2,6 @@ import type { AuthenticationRequest } from '../../api/authentication.ts';
 import type { Connection } from '../../api/connection.ts';
 import type { DataPlaneConfig } from '../../api/data-plane-config.ts';
 import type { DataChannelNotification, PeerTraffic, TcpConnectionId } from '../data-channel.ts';
-import type { DataPlaneMemory } from '../process-messages.ts';
 import type { Engine } from '../sessions/engine.ts';
 import type { DataChannelCommand, EngineEvent, Input, Instant, Output, Remote } from '../sessions/engine-io.ts';
 import type { Authenticator } from '../auth/authenticator.ts';
@@ -21,6 +20,10 @@ export interface DriverParts {
   /** Null on TCP endpoints. */
   readonly control: ControlSocket | null;
   readonly onEvent: (event: EngineEvent) => void;
+  /** Seconds from a request for a login to its verdict. */
+  readonly onLogin: (seconds: number) => void;
+  /** An input broke an invariant. The others' sessions matter more than this one: it is dropped and reported. */
+  readonly onFault: (error: unknown, input: Input['kind']) => void;
 }
 
 /**
@@ -51,7 +54,7 @@ export class Driver {
     this.#busy = true;
     try {
       for (let next = this.#queue.shift(); next !== undefined; next = this.#queue.shift()) {
-        for (const output of this.#parts.engine.handle(next, this.now())) this.#carryOut(output);
+        this.#handle(next);
       }
     } finally {
       this.#busy = false;
@@ -67,15 +70,15 @@ export class Driver {
     this.feed({ kind: 'datagram', remote, bytes });
   }
 
-  /** Resolves when every tunnel thread enforces `config`. */
-  async apply(config: DataPlaneConfig): Promise<void> {
-    this.#parts.tls.setCredentials({
-      certificatePem: config.secrets.serverCertificatePem,
-      keyPem: config.secrets.serverKeyPem,
-      clientCaPem: config.secrets.clientCaPem,
-    });
-    await this.#parts.authenticator.reconfigure(config);
-    this.feed({ kind: 'configChanged', config });
+  /** @throws TerminalError when the engine refuses the configuration; the last one stays in force. */
+  configure(config: DataPlaneConfig): void {
+    for (const output of this.#parts.engine.handle({ kind: 'configChanged', config }, this.now()))
+      this.#carryOut(output);
+    this.#schedule();
+  }
+
+  /** Resolves when every tunnel thread enforces the last policy. */
+  async enforced(): Promise<void> {
     await this.#parts.tunnel.policyEnforced(this.#policyEpoch);
   }
 
@@ -87,13 +90,6 @@ export class Driver {
     return this.#parts.tunnel.traffic(peerId);
   }
 
-  memory(): DataPlaneMemory {
-    return {
-      leases: this.#parts.engine.leases(),
-      totpSteps: this.#parts.authenticator.totpSteps(),
-    };
-  }
-
   /** Says goodbye to every client; resolves when all of it has left, or after `limitMs`. */
   async shutdown(limitMs: number): Promise<void> {
     this.feed({ kind: 'shutdown' });
@@ -103,6 +99,14 @@ export class Driver {
     this.#stopped = true;
     clearTimeout(this.#timer);
     for (const login of this.#logins.values()) login.abort();
+  }
+
+  #handle(input: Input): void {
+    try {
+      for (const output of this.#parts.engine.handle(input, this.now())) this.#carryOut(output);
+    } catch (error) {
+      this.#parts.onFault(error, input.kind);
+    }
   }
 
   #carryOut(output: Output): void {
@@ -174,11 +178,20 @@ export class Driver {
   }
 
   async #authenticate(request: AuthenticationRequest): Promise<void> {
+    const { requestId } = request;
+    const begun = this.now();
     const abort = new AbortController();
-    this.#logins.set(request.requestId, abort);
-    const verdict = await this.#parts.authenticator.authenticate(request, abort.signal);
-    this.#logins.delete(request.requestId);
-    this.feed({ kind: 'authenticated', requestId: request.requestId, verdict });
+    this.#logins.set(requestId, abort);
+    try {
+      const verdict = await this.#parts.authenticator.authenticate(request, abort.signal);
+      this.#parts.onLogin((this.now() - begun) / 1_000);
+      this.feed({ kind: 'authenticated', requestId, verdict });
+    } catch (error) {
+      // Nobody waits for the verdict of a cancelled login; anything else is a broken invariant.
+      if (!abort.signal.aborted) throw error;
+    } finally {
+      this.#logins.delete(requestId);
+    }
   }
 
   #onNotification(notification: DataChannelNotification): void {

@@ -1,0 +1,129 @@
+import type { DataPlaneConfig } from '../../api/data-plane-config.ts';
+import type { LocalProvider } from '../auth/local-provider.ts';
+import { DEFAULT_LIMITS } from '../sessions/engine-options.ts';
+import type { Engine } from '../sessions/engine.ts';
+import type { EngineEvent } from '../sessions/engine-io.ts';
+import { ConnectionLog } from './connection-log.ts';
+import type { LogSink } from './log-sink.ts';
+import type { Logger } from './logger.ts';
+import { Metrics } from './metrics.ts';
+import { RateLimitedLog } from './rate-limited-log.ts';
+import type { TunnelHost } from './tunnel-host.ts';
+
+export interface ObserverOptions {
+  readonly log: Logger;
+  readonly sink: LogSink;
+  readonly engine: Engine;
+  readonly tunnel: TunnelHost;
+  readonly local: LocalProvider;
+  readonly config: DataPlaneConfig;
+}
+
+/** Turns what the engine reports into log lines, the connection log and metrics. */
+export class Observers {
+  readonly metrics: Metrics;
+  readonly #options: ObserverOptions;
+  readonly #connectionLog: ConnectionLog;
+  readonly #security: RateLimitedLog;
+  #config: DataPlaneConfig;
+
+  constructor(options: ObserverOptions) {
+    const { engine, tunnel, sink } = options;
+    this.#options = options;
+    this.#config = options.config;
+    this.#connectionLog = new ConnectionLog({ write: (line) => sink.write(line), now: Date.now });
+    this.#security = new RateLimitedLog(options.log, Date.now);
+    const { snapshot, targetNetwork } = options.config;
+    this.metrics = new Metrics(
+      { endpoint: snapshot.endpoint.name, namespace: snapshot.endpoint.namespace, target_network: targetNetwork },
+      {
+        activeConnections: () => engine.stats().connected,
+        traffic: () => tunnel.counters().traffic,
+        drops: () => ({ ...tunnel.counters().drops, ...Object.fromEntries(engine.stats().drops) }),
+        batches: () => tunnel.counters().batches,
+        addressPool: () => {
+          const { addressesUsed, addressesTotal } = engine.stats();
+          return { used: addressesUsed, size: addressesTotal };
+        },
+        snapshot: () => {
+          const { version, epoch, compiledAt } = this.#config.snapshot;
+          return { version, epoch, compiledAt: Date.parse(compiledAt) };
+        },
+        revocationListEnds: () => revocationListEnd(this.#config),
+        history: () => {
+          const { endedRemembered, failedRemembered } = engine.stats();
+          return {
+            ended: { kept: endedRemembered, limit: DEFAULT_LIMITS.endedConnections },
+            failed: { kept: failedRemembered, limit: DEFAULT_LIMITS.failedConnections },
+          };
+        },
+        loggingDropped: () => sink.dropped,
+        passwordChecksWaiting: () => options.local.waiting,
+        now: Date.now,
+      },
+    );
+    this.configure(options.config);
+  }
+
+  configure(config: DataPlaneConfig): void {
+    this.#config = config;
+    this.#connectionLog.configure({
+      enabled: config.snapshot.connectionLogging.enabled,
+      endpointId: config.snapshot.endpoint.id,
+      userLogin: config.snapshot.authentication.identityProvider !== null,
+    });
+  }
+
+  onEvent(event: EngineEvent): void {
+    const { log, tunnel } = this.#options;
+    this.metrics.onEvent(event);
+    const peerId = 'connection' in event ? event.connection.peerId : null;
+    this.#connectionLog.onEvent(event, peerId === null ? undefined : tunnel.traffic(peerId));
+    switch (event.kind) {
+      case 'connected':
+        log.info({ connectionId: event.connection.connectionId, transport: event.connection.transport }, 'Connected');
+        log.debug({ connection: event.connection }, 'Connected client');
+        return;
+      case 'disconnected':
+        log.info({ connectionId: event.connection.connectionId, reason: event.reason }, 'Disconnected');
+        return;
+      case 'connectionAttemptFailed':
+        log.info({ connectionId: event.connection.connectionId, reason: event.reason }, 'Refused login');
+        return;
+      case 'renewed':
+        log.debug({ connectionId: event.connectionId, keyId: event.keyId }, 'Renewed keys');
+        return;
+      case 'floated':
+        log.debug({ connectionId: event.connectionId, from: event.from, to: event.to }, 'Client moved');
+        return;
+      case 'certificateRefused':
+        this.#security.warn({ remote: event.remote, reason: event.reason }, 'Refused certificate');
+        return;
+      case 'refused':
+        this.#security.warn({ remote: event.remote, reason: event.reason }, 'Refused session start');
+        return;
+      case 'handshakeFailed':
+        this.#security.warn({ remote: event.remote, reason: event.reason }, 'Handshake failed');
+        return;
+      case 'drained':
+        return;
+    }
+  }
+
+  onFault(error: unknown, input: string): void {
+    const stack = error instanceof Error ? error.stack : String(error);
+    this.#security.warn({ input, stack }, 'Engine fault');
+  }
+
+  close(): void {
+    this.metrics.close();
+  }
+}
+
+/** The earliest end of the lists in force, ms since 1970. */
+function revocationListEnd(config: DataPlaneConfig): number | null {
+  const { revocation } = config.secrets;
+  if (revocation.kind !== 'List') return null;
+  const ends = revocation.lists.map((list) => list.nextUpdate).filter((end) => end !== null);
+  return ends.length === 0 ? null : Math.min(...ends);
+}
