@@ -20,7 +20,7 @@ export interface ClientProfile {
  * Writes the text of a client file (.ovpn), line feeds only, that stock clients take as it is.
  *
  * `remote-random-hostname` makes a client look up a random name below the host, never the host
- * itself, so it stands only beside a DNS name, which then needs a wildcard record.
+ * itself (seen with 2.6.14), so it stands only beside a DNS name, which then needs a wildcard record.
  * `reneg-sec` is left out on purpose: 0 would cap a pending login at 60 s.
  */
 export function clientProfileText(profile: ClientProfile): string {
@@ -29,7 +29,7 @@ export function clientProfileText(profile: ClientProfile): string {
     'dev tun',
     `proto ${profile.transport}`,
     `remote ${profile.remoteHost} ${profile.port}`,
-    ...(isWildcardCapable(profile.remoteHost) ? ['remote-random-hostname'] : []),
+    ...(isWildcardCapable(profile.remoteHost) ? randomHostnameLines(profile.remoteHost) : []),
     'resolv-retry infinite',
     'nobind',
     'remote-cert-tls server',
@@ -41,6 +41,13 @@ export function clientProfileText(profile: ClientProfile): string {
     ...controlWrapLines(profile.controlWrap),
   ];
   return `${lines.join('\n')}\n`;
+}
+
+function randomHostnameLines(host: string): readonly string[] {
+  return [
+    `# Looks up RANDOM.${host}: needs the DNS record *.${host}; without it, delete the next line.`,
+    'remote-random-hostname',
+  ];
 }
 
 /** Whether names below the host can exist: false for addresses and for single labels such as `localhost`. */

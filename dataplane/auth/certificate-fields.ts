@@ -17,6 +17,7 @@ export interface CertificateFields {
   readonly serial: string;
   /** The DER of the issuer's name. */
   readonly issuer: Uint8Array;
+  readonly subject: Uint8Array;
   /** Milliseconds since 1970. */
   readonly notBefore: number;
   readonly notAfter: number;
@@ -45,7 +46,16 @@ export function certificateFields(certificate: Uint8Array): CertificateFields | 
   const extendedKeyUsages = extendedKeyUsagesOf(extensions.get(EXTENDED_KEY_USAGE));
   const isAuthority = isAuthorityOf(extensions.get(BASIC_CONSTRAINTS));
   if (extendedKeyUsages === undefined || isAuthority === undefined) return undefined;
-  return { serial, issuer: derWhole(issuer), notBefore, notAfter, commonNames, extendedKeyUsages, isAuthority };
+  return {
+    serial,
+    issuer: derWhole(issuer),
+    subject: derWhole(subject),
+    notBefore,
+    notAfter,
+    commonNames,
+    extendedKeyUsages,
+    isAuthority,
+  };
 }
 
 function commonNamesOf(subject: DerElement): readonly (string | null)[] | undefined {

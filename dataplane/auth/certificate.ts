@@ -9,8 +9,10 @@ export interface CertificateIdentity {
   /** Upper-case hex SHA-256, leaf first. */
   readonly fingerprints: readonly string[];
   readonly leaf: CertificateReference;
-  /** The leaf and the intermediates the client sent. */
+  /** The leaf and what TLS showed of the certificates above it. */
   readonly chain: readonly CertificateReference[];
+  /** Whether the chain reaches a certificate that is its own issuer. */
+  readonly isComplete: boolean;
 }
 
 export type CertificateCheck =
@@ -40,10 +42,16 @@ export function checkCertificate(presented: PresentedCertificate | null, now: nu
   if (commonName === null || commonName.length > MAX_COMMON_NAME || UNCLEAN.test(commonName)) {
     return refused('certificate-common-name-invalid');
   }
-  const chain = fields.map(referenceOf);
+  const top = fields.at(-1) ?? leaf;
   return {
     ok: true,
-    identity: { commonName, fingerprints: presented.chain.map(fingerprintOf), leaf: referenceOf(leaf), chain },
+    identity: {
+      commonName,
+      fingerprints: presented.chain.map(fingerprintOf),
+      leaf: referenceOf(leaf),
+      chain: fields.map(referenceOf),
+      isComplete: Buffer.from(top.issuer).equals(top.subject),
+    },
   };
 }
 

@@ -50,7 +50,7 @@ export class LoginAuthenticator implements Authenticator {
     if (this.#mutual) {
       const check = checkCertificate(request.certificate, this.#now());
       if (!check.ok) return certificateDenial(check.reason);
-      const refusal = this.#revocation.reasonToRefuse(check.identity.chain, request.purpose, this.#now());
+      const refusal = this.#revocation.reasonToRefuse(check.identity, request.purpose, this.#now());
       if (refusal !== null) return certificateDenial(refusal);
       certificate = check.identity;
     }

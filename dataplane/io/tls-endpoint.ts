@@ -1,7 +1,7 @@
 import { AsyncLocalStorage } from 'node:async_hooks';
-import { constants, type X509Certificate } from 'node:crypto';
+import { constants } from 'node:crypto';
 import { Duplex } from 'node:stream';
-import { createServer, type SecureVersion, type Server, type TLSSocket } from 'node:tls';
+import { createServer, type DetailedPeerCertificate, type SecureVersion, type Server, type TLSSocket } from 'node:tls';
 import type { PresentedCertificate } from '../../api/authentication.ts';
 import { InternalError } from '../../net/errors.ts';
 import type { Input, TlsId } from '../sessions/engine-io.ts';
@@ -227,13 +227,14 @@ class WireStream extends Duplex {
 }
 
 function presentedCertificate(socket: TLSSocket): PresentedCertificate | null {
-  let certificate: X509Certificate | undefined = socket.getPeerX509Certificate();
-  if (certificate === undefined) return null;
+  // Only this form shows the certificates above the leaf; the CA at the end is its own issuer.
+  let certificate: DetailedPeerCertificate | undefined = socket.getPeerCertificate(true);
   const chain: Uint8Array[] = [];
-  while (certificate !== undefined && chain.length < MAX_CHAIN_LENGTH) {
+  while (certificate?.raw !== undefined && chain.length < MAX_CHAIN_LENGTH) {
     chain.push(certificate.raw);
-    certificate = certificate.issuerCertificate;
+    certificate = certificate.issuerCertificate === certificate ? undefined : certificate.issuerCertificate;
   }
+  if (chain.length === 0) return null;
   // The types say Error, Node sets the code's text.
   const error = socket.authorizationError as unknown;
   if (error === null || error === undefined) {
