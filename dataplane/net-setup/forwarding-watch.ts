@@ -1,4 +1,4 @@
-import { readdir, readFile } from 'node:fs/promises';
+import { readdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { isGatewayTun } from './gateway-names.ts';
 
@@ -11,14 +11,9 @@ export interface ForwardingView {
   readonly off: readonly string[];
 }
 
-export async function viewForwarding(tun: string): Promise<ForwardingView> {
-  const names = (await readdir(CONF)).filter((name) => name === tun || isOurConcern(name));
-  const off: string[] = [];
-  for (const name of names) {
-    const value = await readFile(join(CONF, name, 'forwarding'), 'utf8').catch(goneMeanwhile);
-    if (value.trim() === '0') off.push(name);
-  }
-  return { tunExists: names.includes(tun), off };
+export function viewForwarding(tun: string): ForwardingView {
+  const names = readdirSync(CONF).filter((name) => name === tun || isOurConcern(name));
+  return { tunExists: names.includes(tun), off: names.filter((name) => readSetting(name) === '0') };
 }
 
 /** Interfaces to switch on: all but loopback and the tunnels of other gateways, who look after theirs. */
@@ -26,9 +21,14 @@ export function isOurConcern(name: string): boolean {
   return name !== 'lo' && name !== 'all' && name !== 'default' && !isGatewayTun(name);
 }
 
-function goneMeanwhile(cause: NodeJS.ErrnoException): string {
-  if (cause.code === 'ENOENT' || cause.code === 'EINVAL') return '';
-  throw cause;
+/** @returns undefined for an interface that has just gone. */
+function readSetting(name: string): string | undefined {
+  try {
+    return readFileSync(join(CONF, name, 'forwarding'), 'utf8').trim();
+  } catch (error) {
+    if (['ENOENT', 'EINVAL', 'ENODEV'].includes((error as NodeJS.ErrnoException).code ?? '')) return undefined;
+    throw error;
+  }
 }
 
 const CONF = '/proc/sys/net/ipv4/conf';

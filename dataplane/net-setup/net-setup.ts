@@ -91,7 +91,7 @@ export class NetSetup {
 
   /** Switches on interfaces that appeared or were switched off by others since; `rules` also looks at the table. */
   async refresh(depth: 'forwarding' | 'rules'): Promise<RefreshReport> {
-    const view = await viewForwarding(this.plan.tun);
+    const view = viewForwarding(this.plan.tun);
     if (!view.tunExists) return { tun: 'gone', switchedOn: [], rules: 'not checked' };
     if (view.off.length > 0) await this.#switchOn(view.off);
     if (depth === 'forwarding') return { tun: 'present', switchedOn: view.off, rules: 'not checked' };

@@ -1,0 +1,38 @@
+import type { ControlWrapKind } from '../api/endpoint-snapshot.ts';
+import { TerminalError } from '../net/errors.ts';
+import type { StateFolder } from './state-folder.ts';
+
+/** What `client-config` needs to know about the endpoint, kept in the state folder. Holds the wrap key: a secret. */
+export interface ClientConfigSource {
+  readonly formatVersion: 1;
+  readonly endpoint: string;
+  readonly namespace: string;
+  readonly transport: 'udp' | 'tcp';
+  readonly port: number;
+  readonly serverCaPem: string;
+  readonly mutual: boolean;
+  /** The Secret whose client CA auto PKI made; null when the CA is somebody else's. */
+  readonly ownClientCa: string | null;
+  readonly userLogin: { readonly mfaPrompt: string | null } | null;
+  readonly controlWrap: ControlWrapKind;
+  readonly controlWrapKey: string | null;
+}
+
+export function storeClientConfigSource(folder: StateFolder, source: ClientConfigSource): void {
+  folder.write(FILE, `${JSON.stringify(source)}\n`);
+}
+
+/** @throws TerminalError when no gateway ever ran on this folder, or it serves another endpoint */
+export function loadClientConfigSource(folder: StateFolder, endpoint: string): ClientConfigSource {
+  const text = folder.read(FILE);
+  if (text === undefined)
+    throw new TerminalError(`No gateway has run on ${folder.path} yet. Start one: clientvpn standalone`);
+  const source = JSON.parse(text) as ClientConfigSource;
+  if (source.endpoint !== endpoint)
+    throw new TerminalError(
+      `There is no endpoint ${endpoint} on ${folder.path}; the gateway serves ${source.endpoint}`,
+    );
+  return source;
+}
+
+const FILE = 'client-config.json';

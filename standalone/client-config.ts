@@ -1,0 +1,82 @@
+import { randomBytes } from 'node:crypto';
+import { createSocket } from 'node:dgram';
+import { once } from 'node:events';
+import { clientProfileText, type ClientProfile } from '../api/client-profile.ts';
+import { TerminalError } from '../net/errors.ts';
+import { newTlsCryptV2ClientKey } from '../operator/pki/wrap-keys.ts';
+import { AutoPki } from './auto-pki.ts';
+import { loadClientConfigSource, type ClientConfigSource } from './client-config-source.ts';
+import { StateFolder } from './state-folder.ts';
+
+export interface ClientConfigRequest {
+  readonly stateDir: string;
+  readonly endpoint: string;
+  /** Common name of the client's certificate. */
+  readonly client: string | undefined;
+  /** A name or address under which clients reach the gateway. */
+  readonly remote: string;
+}
+
+/** The text of a client file; makes the client's certificate at its first time. @throws TerminalError for a person */
+export async function clientConfigText(request: ClientConfigRequest, now: Date): Promise<string> {
+  if (!REMOTE.test(request.remote))
+    throw new TerminalError(`${JSON.stringify(request.remote)} is no host name or address`);
+  const folder = StateFolder.open(request.stateDir);
+  const source = loadClientConfigSource(folder, request.endpoint);
+  return clientProfileText({
+    remoteHost: request.remote,
+    port: source.port,
+    transport: source.transport,
+    serverCaPem: source.serverCaPem,
+    clientCertificate: await clientCertificate(folder, source, request.client, now),
+    userLogin: source.userLogin,
+    controlWrap: controlWrapFor(source, now),
+  });
+}
+
+/** The address this machine uses towards the outside, as a guess at what clients can reach; undefined when offline. */
+export async function guessRemote(): Promise<string | undefined> {
+  const probe = createSocket('udp4');
+  try {
+    // Connecting a datagram socket only looks up the route: nothing is sent.
+    probe.connect(9, DOCUMENTATION_ADDRESS);
+    await once(probe, 'connect');
+    return probe.address().address;
+  } catch {
+    return undefined;
+  } finally {
+    probe.close();
+  }
+}
+
+async function clientCertificate(
+  folder: StateFolder,
+  source: ClientConfigSource,
+  client: string | undefined,
+  now: Date,
+): Promise<ClientProfile['clientCertificate']> {
+  if (!source.mutual) return null;
+  if (source.ownClientCa === null) {
+    if (client === undefined) return 'placeholder';
+    throw new TerminalError(
+      `The client CA of ${source.endpoint} was not made by --auto-pki: its owner issues the certificates. ` +
+        'Leave --client out, and put certificate and key in their places in the file.',
+    );
+  }
+  if (client === undefined) return 'placeholder';
+  if (!COMMON_NAME.test(client))
+    throw new TerminalError('A common name has 1 to 64 characters, none of them a control character');
+  return new AutoPki(folder, () => now).clientCertificate(source.namespace, source.ownClientCa, client);
+}
+
+function controlWrapFor(source: ClientConfigSource, now: Date): ClientProfile['controlWrap'] {
+  const { controlWrap: kind, controlWrapKey: key } = source;
+  if (kind === 'None' || key === null) return { kind: 'None' };
+  if (kind !== 'TlsCryptV2') return { kind, staticKey: key };
+  return { kind, clientKeyPem: newTlsCryptV2ClientKey(key, Math.floor(now.getTime() / 1_000), randomBytes) };
+}
+
+const REMOTE = /^[A-Za-z0-9_:]([A-Za-z0-9._:-]{0,252})$/;
+/** X.520 allows 64 characters. */
+const COMMON_NAME = /^[^\p{Cc}]{1,64}$/u;
+const DOCUMENTATION_ADDRESS = '192.0.2.1';

@@ -1,0 +1,175 @@
+import { spawn, spawnSync, type ChildProcess, type StdioOptions } from 'node:child_process';
+import { extname, join, sep } from 'node:path';
+import type { Duplex } from 'node:stream';
+import type { Connection } from '../api/connection.ts';
+import type { DataPlaneConfig } from '../api/data-plane-config.ts';
+import type {
+  DataPlaneDescriptors,
+  DataPlaneMessage,
+  DataPlaneStart,
+  SupervisorMessage,
+} from '../dataplane/process-messages.ts';
+import { TransientError } from '../net/errors.ts';
+import { readJsonLines } from './json-lines.ts';
+import { processIdentity, type ProcessIdentity } from './process-identity.ts';
+
+export type DataPlaneNotice = Exclude<DataPlaneMessage, { kind: 'connections' } | { kind: 'terminated' }>;
+
+export interface DataPlaneProcessOptions {
+  /** Descriptors of this process. */
+  readonly descriptors: DataPlaneDescriptors;
+  readonly start: Omit<DataPlaneStart, 'descriptors'>;
+  readonly onNotice: (notice: DataPlaneNotice) => void;
+}
+
+export interface DataPlaneExit {
+  /** Why it could not even be started. */
+  readonly error?: string;
+  readonly code: number | null;
+  readonly signal: NodeJS.Signals | null;
+}
+
+/** One run of the data plane: user 65532, no capability, no way to gain one. */
+export class DataPlaneProcess {
+  readonly identity: ProcessIdentity | undefined;
+  readonly exited: Promise<DataPlaneExit>;
+  readonly #child: ChildProcess;
+  readonly #channel: Duplex;
+  readonly #requests = new Map<number, (answer: DataPlaneMessage | undefined) => void>();
+  #lastRequest = 0;
+
+  constructor(options: DataPlaneProcessOptions) {
+    const { stdio, descriptors } = passOn(options.descriptors);
+    const [command, ...rest] = dataPlaneCommand();
+    this.#child = spawn(command, rest, { stdio, cwd: '/', env: childEnvironment() });
+    // The fourth entry of stdio is always 'pipe', which Node makes a connected pair of sockets.
+    this.#channel = this.#child.stdio[CHANNEL_FD] as Duplex;
+    this.#channel.on('error', () => undefined);
+    this.identity = this.#child.pid === undefined ? undefined : processIdentity(this.#child.pid);
+    this.exited = new Promise((resolve) => {
+      this.#child.once('error', (error) => resolve({ error: error.message, code: null, signal: null }));
+      this.#child.once('exit', (code, signal) => resolve({ code, signal }));
+    });
+    void this.exited.then(() => this.#settleAll());
+    readJsonLines(this.#channel, MAX_LINE_BYTES, (value) =>
+      this.#onMessage(value as DataPlaneMessage, options.onNotice),
+    );
+    this.#send({ kind: 'start', start: { ...options.start, descriptors } });
+  }
+
+  apply(config: DataPlaneConfig): void {
+    this.#send({ kind: 'config', config });
+  }
+
+  async connections(): Promise<readonly Connection[]> {
+    const answer = await this.#request((requestId) => ({ kind: 'listConnections', requestId }));
+    return answer.kind === 'connections' ? answer.connections : [];
+  }
+
+  /** @returns whether there was such an active connection. */
+  async terminate(connectionId: string): Promise<boolean> {
+    const answer = await this.#request((requestId) => ({ kind: 'terminate', requestId, connectionId }));
+    return answer.kind === 'terminated' && answer.found;
+  }
+
+  /** Says goodbye to the clients and ends; after `limitMs` the process is killed. */
+  async shutdown(limitMs: number): Promise<void> {
+    this.#send({ kind: 'shutdown' });
+    const timer = setTimeout(() => this.kill(), limitMs);
+    await this.exited;
+    clearTimeout(timer);
+  }
+
+  kill(): void {
+    this.#child.kill('SIGKILL');
+  }
+
+  async #request(message: (requestId: number) => SupervisorMessage): Promise<DataPlaneMessage> {
+    const requestId = ++this.#lastRequest;
+    const answered = new Promise<DataPlaneMessage | undefined>((resolve) => this.#requests.set(requestId, resolve));
+    const timer = setTimeout(() => this.#settle(requestId, undefined), ANSWER_LIMIT_MS);
+    this.#send(message(requestId));
+    const answer = await answered;
+    clearTimeout(timer);
+    if (answer === undefined) throw new TransientError('The data plane does not answer');
+    return answer;
+  }
+
+  #onMessage(message: DataPlaneMessage, onNotice: (notice: DataPlaneNotice) => void): void {
+    if (message.kind === 'connections' || message.kind === 'terminated') this.#settle(message.requestId, message);
+    else onNotice(message);
+  }
+
+  #settle(requestId: number, answer: DataPlaneMessage | undefined): void {
+    this.#requests.get(requestId)?.(answer);
+    this.#requests.delete(requestId);
+  }
+
+  #settleAll(): void {
+    for (const requestId of this.#requests.keys()) this.#settle(requestId, undefined);
+  }
+
+  #send(message: SupervisorMessage): void {
+    if (!this.#channel.destroyed) this.#channel.write(`${JSON.stringify(message)}\n`);
+  }
+}
+
+/** Descriptors in the child are 0–2, the channel, then ours in order. */
+function passOn(ours: DataPlaneDescriptors): { stdio: StdioOptions; descriptors: DataPlaneDescriptors } {
+  const stdio: (number | 'ignore' | 'inherit' | 'pipe')[] = ['ignore', 'inherit', 'inherit', 'pipe'];
+  const pass = (fd: number): number => stdio.push(fd) - 1;
+  const descriptors = {
+    udpTunnel: ours.udpTunnel.map(pass),
+    udpControl: ours.udpControl === null ? null : pass(ours.udpControl),
+    tcp: ours.tcp.map(pass),
+    tun: ours.tun.map(pass),
+  };
+  return { stdio, descriptors };
+}
+
+function dataPlaneCommand(): readonly [string, ...string[]] {
+  const root = join(import.meta.dirname, '..');
+  const program = join(root, 'dataplane', `main${extname(import.meta.filename)}`);
+  const run = [process.execPath, program, '--channel-fd', String(CHANNEL_FD)];
+  if (isReadable(process.execPath) && isReadable(program)) return ['setpriv', ...UNPRIVILEGED, '--', ...run];
+  // A checkout below a private home folder: a view of it that only this child's mount namespace has.
+  const checkout = installationRoot();
+  const moved = run.map((part) => (part.startsWith(checkout + sep) ? join(VIEW, part.slice(checkout.length)) : part));
+  const script = `mount --rbind "$1" ${VIEW} && shift && exec setpriv "$@"`;
+  return ['unshare', '--mount', '--', 'sh', '-c', script, 'sh', checkout, ...UNPRIVILEGED, '--', ...moved];
+}
+
+/** The folder that holds node_modules: the parent of dist/ for a compiled run. */
+function installationRoot(): string {
+  const root = join(import.meta.dirname, '..');
+  return root.endsWith(`${sep}dist`) ? join(root, '..') : root;
+}
+
+function isReadable(path: string): boolean {
+  const { status } = spawnSync('setpriv', [...UNPRIVILEGED, '--', 'test', '-r', path], { stdio: 'ignore' });
+  return status === 0;
+}
+
+/** Nothing of the environment that might be secret; what starts with CLIENTVPN_ is meant for us. */
+function childEnvironment(): NodeJS.ProcessEnv {
+  const wanted = Object.entries(process.env).filter(
+    ([name]) => ENVIRONMENT.includes(name) || name.startsWith('CLIENTVPN_'),
+  );
+  return Object.fromEntries(wanted);
+}
+
+const CHANNEL_FD = 3;
+const UNPRIVILEGED = [
+  '--reuid=65532',
+  '--regid=65532',
+  '--clear-groups',
+  '--inh-caps=-all',
+  '--bounding-set=-all',
+  '--no-new-privs',
+];
+/** Exists on every machine and is of no use to the data plane. */
+const VIEW = '/mnt';
+const ENVIRONMENT = ['PATH', 'LANG', 'TZ', 'NODE_OPTIONS'];
+const ANSWER_LIMIT_MS = 5_000;
+/** 11,000 connections in the history, active ones on top. */
+const MAX_LINE_BYTES = 256 * 1024 * 1024;

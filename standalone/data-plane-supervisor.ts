@@ -1,0 +1,170 @@
+import { setTimeout as delay } from 'node:timers/promises';
+import type { Connection } from '../api/connection.ts';
+import type { DataPlaneConfig } from '../api/data-plane-config.ts';
+import type { DataPlaneDescriptors, DataPlaneMemory, DataPlaneStart } from '../dataplane/process-messages.ts';
+import { TerminalError, TransientError } from '../net/errors.ts';
+import { DataPlaneProcess, type DataPlaneNotice } from './data-plane-process.ts';
+import type { ProcessIdentity } from './process-identity.ts';
+
+export interface SupervisorOptions {
+  readonly descriptors: DataPlaneDescriptors;
+  readonly config: DataPlaneConfig;
+  readonly memory: () => DataPlaneMemory;
+  readonly start: Pick<DataPlaneStart, 'tunName' | 'metricsListen' | 'logLevel' | 'timers'>;
+  readonly onMemory: (memory: DataPlaneMemory) => void;
+  /** Called before anything is sent to a new process; null when it has ended. */
+  readonly onProcess: (identity: ProcessIdentity | null) => void;
+  readonly onDown: (event: { readonly reason: string; readonly nextTryMs: number }) => void;
+  readonly onUp: () => void;
+  /** Restarting is of no use any more. */
+  readonly onGivenUp: (reason: string) => void;
+}
+
+export type ApplyOutcome = { readonly kind: 'applied' } | { readonly kind: 'rejected'; readonly reason: string };
+
+interface Waiting {
+  readonly version: number;
+  readonly resolve: (outcome: ApplyOutcome) => void;
+}
+
+/** Keeps a data plane running with the latest configuration and the descriptors it was given. */
+export class DataPlaneSupervisor {
+  readonly #options: SupervisorOptions;
+  readonly #stop = new AbortController();
+  #config: DataPlaneConfig;
+  #process: DataPlaneProcess | undefined;
+  #waiting: Waiting[] = [];
+  #enforcedDigest: string | null = null;
+  #failuresInARow = 0;
+  #wasReady = false;
+  #running: Promise<void> | undefined;
+
+  constructor(options: SupervisorOptions) {
+    this.#options = options;
+    this.#config = options.config;
+  }
+
+  /** Digest of what all tunnel threads enforce; null while none runs. */
+  get enforcedDigest(): string | null {
+    return this.#enforcedDigest;
+  }
+
+  /** Ends when clients can connect. @throws TerminalError why the data plane could not start */
+  async start(): Promise<void> {
+    const up = Promise.withResolvers<void>();
+    this.#running = this.#run(up);
+    await up.promise;
+  }
+
+  /** Sends a configuration and waits until it is enforced or refused. @throws TransientError when no answer comes */
+  async apply(config: DataPlaneConfig): Promise<ApplyOutcome> {
+    const before = this.#config;
+    this.#config = config;
+    const answered = new Promise<ApplyOutcome>((resolve) => {
+      this.#waiting.push({ version: config.snapshot.version, resolve });
+    });
+    this.#process?.apply(config);
+    const late = delay(APPLY_LIMIT_MS, undefined, { ref: false }).then(() => 'late' as const);
+    const outcome = await Promise.race([answered, late]);
+    this.#waiting = this.#waiting.filter((waiting) => waiting.version > config.snapshot.version);
+    // The configuration stays the one to enforce: a restarted data plane starts with it.
+    if (outcome === 'late') throw new TransientError('The data plane has not confirmed the new configuration yet');
+    if (outcome.kind === 'rejected') this.#config = before;
+    return outcome;
+  }
+
+  connections(): Promise<readonly Connection[]> {
+    return this.#alive().connections();
+  }
+
+  terminate(connectionId: string): Promise<boolean> {
+    return this.#alive().terminate(connectionId);
+  }
+
+  /** Says goodbye to the clients and ends the data plane for good. */
+  async shutdown(limitMs: number): Promise<void> {
+    this.#stop.abort();
+    await this.#process?.shutdown(limitMs);
+    await this.#running;
+  }
+
+  async #run(firstUp: PromiseWithResolvers<void>): Promise<void> {
+    while (!this.#stop.signal.aborted) {
+      const reason = await this.#runOnce(firstUp);
+      if (this.#stop.signal.aborted) break;
+      if (!this.#wasReady) {
+        firstUp.reject(new TerminalError(`The data plane could not start: ${reason}`));
+        return;
+      }
+      if (this.#failuresInARow >= MAX_FAILURES_IN_A_ROW) {
+        this.#options.onGivenUp(reason);
+        return;
+      }
+      const nextTryMs = Math.min(MAX_BACKOFF_MS, FIRST_BACKOFF_MS * 2 ** Math.max(0, this.#failuresInARow - 1));
+      this.#options.onDown({ reason, nextTryMs });
+      await delay(nextTryMs, undefined, { signal: this.#stop.signal }).catch(() => undefined);
+    }
+    firstUp.reject(new TerminalError('The gateway was stopped before it was ready'));
+    firstUp.promise.catch(() => undefined);
+  }
+
+  /** @returns why it ended. Only a long run starts the count of failures anew. */
+  async #runOnce(firstUp: PromiseWithResolvers<void>): Promise<string> {
+    let failure: string | undefined;
+    let wasReady = false;
+    const onNotice = (notice: DataPlaneNotice): void => {
+      switch (notice.kind) {
+        case 'ready':
+          wasReady = true;
+          firstUp.resolve();
+          return this.#options.onUp();
+        case 'failed':
+          failure = notice.reason;
+          return;
+        case 'memory':
+          return this.#options.onMemory(notice.memory);
+        case 'applied':
+          this.#enforcedDigest = notice.digest;
+          return this.#settle(notice.version, { kind: 'applied' });
+        case 'rejected':
+          return this.#settle(notice.version, { kind: 'rejected', reason: notice.reason });
+      }
+    };
+    const startedAt = performance.now();
+    const process = new DataPlaneProcess({
+      descriptors: this.#options.descriptors,
+      start: { ...this.#options.start, config: this.#config, memory: this.#options.memory() },
+      onNotice,
+    });
+    this.#process = process;
+    this.#options.onProcess(process.identity ?? null);
+    const { code, signal, error } = await process.exited;
+    this.#process = undefined;
+    this.#enforcedDigest = null;
+    this.#options.onProcess(null);
+    const ranLong = performance.now() - startedAt > LONG_RUN_MS;
+    this.#failuresInARow = wasReady && ranLong ? 0 : this.#failuresInARow + 1;
+    this.#wasReady ||= wasReady;
+    return (
+      failure ?? error ?? (signal === null ? `it ended with status ${code ?? 'unknown'}` : `it was killed by ${signal}`)
+    );
+  }
+
+  #settle(version: number, outcome: ApplyOutcome): void {
+    for (const waiting of this.#waiting) if (waiting.version <= version) waiting.resolve(outcome);
+    this.#waiting = this.#waiting.filter((waiting) => waiting.version > version);
+  }
+
+  #alive(): DataPlaneProcess {
+    if (this.#process === undefined)
+      throw new TransientError('The data plane is being restarted. Try again in a moment');
+    return this.#process;
+  }
+}
+
+const APPLY_LIMIT_MS = 10_000;
+const FIRST_BACKOFF_MS = 250;
+const MAX_BACKOFF_MS = 30_000;
+/** With the back-off about two minutes. */
+const MAX_FAILURES_IN_A_ROW = 10;
+const LONG_RUN_MS = 60_000;
