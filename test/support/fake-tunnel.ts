@@ -1,0 +1,122 @@
+import type {
+  DataChannelNotification,
+  DataKeyMaterial,
+  PeerRecord,
+  SocketAddressBytes,
+} from '../../dataplane/data-channel.ts';
+import { keyIdOf, Opcode, opcodeOf } from '../../dataplane/protocol/opcode.ts';
+import type { DataChannelCommand } from '../../dataplane/sessions/engine-io.ts';
+import { isPing, OCC_EXIT_PAYLOAD_BYTES } from './client-data-channel.ts';
+import { openDataPacket, sealDataPacket } from './data-packet.ts';
+
+export interface FakePeer {
+  readonly record: PeerRecord;
+  groups: Int32Array;
+  remote: SocketAddressBytes | null;
+  primary: FakeKey | undefined;
+  secondary: FakeKey | undefined;
+  readonly received: Uint8Array[];
+}
+
+interface FakeKey {
+  readonly material: DataKeyMaterial;
+  readonly seen: Set<number>;
+  nextPacketId: number;
+}
+
+type Notification = Exclude<DataChannelNotification, { kind: 'controlPacket' | 'tcpOpened' | 'tcpClosed' }>;
+
+/** Stands in for the tunnel threads: real packets, one at a time, the same notifications. */
+export class FakeTunnel {
+  readonly peers = new Map<number, FakePeer>();
+  readonly #notify: (notification: Notification) => void;
+
+  constructor(notify: (notification: Notification) => void) {
+    this.#notify = notify;
+  }
+
+  program(command: DataChannelCommand): void {
+    if (command.verb === 'setPolicy') return;
+    if (command.verb === 'newPeer') {
+      const { peer } = command;
+      const remote = peer.transport.kind === 'udp' ? peer.transport.remote : null;
+      if (this.peers.has(peer.peerId)) throw new RangeError(`Peer ${peer.peerId} exists already`);
+      const empty = { primary: undefined, secondary: undefined };
+      this.peers.set(peer.peerId, { record: peer, groups: peer.groups, remote, ...empty, received: [] });
+      return;
+    }
+    const peer = this.peers.get(command.peerId);
+    if (peer === undefined) throw new RangeError(`${command.verb} for the unknown peer ${command.peerId}`);
+    switch (command.verb) {
+      case 'setRemote':
+        peer.remote = command.remote;
+        return;
+      case 'setGroups':
+        peer.groups = command.groups;
+        return;
+      case 'deletePeer':
+        this.peers.delete(command.peerId);
+        return;
+      case 'newKey':
+        if (peer[command.slot] !== undefined) throw new RangeError(`The ${command.slot} slot is taken`);
+        peer[command.slot] = { material: command.key, seen: new Set(), nextPacketId: 1 };
+        return;
+      case 'swapKeys':
+        [peer.primary, peer.secondary] = [peer.secondary, peer.primary];
+        return;
+      case 'deleteKey':
+        if (peer.secondary?.material.keyId === command.keyId) peer.secondary = undefined;
+        else if (peer.primary?.material.keyId === command.keyId) throw new RangeError('The sending key was deleted');
+        else throw new RangeError(`Key ${command.keyId} does not exist`);
+    }
+  }
+
+  /** A data packet from `remote`. @returns whether it was genuine, fresh and for somebody. */
+  receive(packet: Uint8Array, remote: SocketAddressBytes | null, byAddress: FakePeer | undefined): boolean {
+    const isV2 = opcodeOf(packet[0]) === Opcode.DataV2;
+    const peerId = isV2 ? (packet[1] << 16) | (packet[2] << 8) | packet[3] : NO_PEER_ID;
+    const peer = peerId === NO_PEER_ID ? byAddress : this.peers.get(peerId);
+    const key = [peer?.primary, peer?.secondary].find((each) => each?.material.keyId === keyIdOf(packet[0]));
+    if (peer === undefined || key === undefined) return false;
+    const { cipher, decryptKey, decryptIv, epochFormat, keyId } = key.material;
+    const direction = { cipher, key: decryptKey, implicitIv: decryptIv };
+    const opened = openDataPacket(direction, epochFormat ? 'epoch' : isV2 ? 'V2' : 'V1', packet);
+    if (opened === undefined || key.seen.has(opened.header.packetId)) return false;
+    key.seen.add(opened.header.packetId);
+    const about = { peerId: peer.record.peerId, generation: peer.record.generation };
+    if (key === peer.secondary && !this.#isRetired(peer, keyId)) {
+      [peer.primary, peer.secondary] = [peer.secondary, peer.primary];
+      this.#notify({ kind: 'keySwitched', ...about, keyId });
+    }
+    if (remote !== null && peer.remote !== null && !isSame(remote, peer.remote))
+      this.#notify({ kind: 'floated', ...about, remote });
+    if (isSame(opened.plain, OCC_EXIT_PAYLOAD_BYTES)) this.#notify({ kind: 'exitNotified', ...about });
+    else if (!isPing(opened.plain)) peer.received.push(opened.plain);
+    return true;
+  }
+
+  /** One sealed packet for the peer, on its sending key. */
+  seal(peerId: number, inner: Uint8Array): Uint8Array {
+    const peer = this.peers.get(peerId);
+    const key = peer?.primary;
+    if (peer === undefined || key === undefined) throw new RangeError(`Peer ${peerId} has no sending key`);
+    const { cipher, encryptKey, encryptIv, epochFormat, keyId } = key.material;
+    const direction = { cipher, key: encryptKey, implicitIv: encryptIv };
+    const header = { keyId, peerId, packetId: key.nextPacketId++ };
+    return epochFormat
+      ? sealDataPacket(direction, { ...header, format: 'epoch', epoch: 1 }, inner)
+      : sealDataPacket(direction, { ...header, format: peer.record.format }, inner);
+  }
+
+  /** A secondary key older than the primary is retiring, not new: key ids run 0, 1 … 7, 1. */
+  #isRetired(peer: FakePeer, keyId: number): boolean {
+    const primaryId = peer.primary?.material.keyId ?? 0;
+    return (keyId === 7 ? 1 : keyId + 1) === primaryId;
+  }
+}
+
+function isSame(a: Uint8Array, b: Uint8Array): boolean {
+  return a.length === b.length && a.every((byte, at) => byte === b[at]);
+}
+
+const NO_PEER_ID = 0xffffff;
