@@ -1,4 +1,5 @@
 import { decodeBase64 } from './base64.ts';
+import { ByteBuffer } from './byte-buffer.ts';
 import { concatBytes, utf8Bytes, utf8Text } from './bytes.ts';
 
 /** What a client may say after the key exchange. `ignored` is never acted on. */
@@ -14,8 +15,7 @@ const MAX_REASON_CHARACTERS = 200;
 
 /** Cuts a TLS stream into control messages; a message counts only once its NUL has come. */
 export class ControlMessageReader {
-  #pending: Uint8Array[] = [];
-  #pendingBytes = 0;
+  readonly #pending = new ByteBuffer();
   #isOverlong = false;
 
   /** Empty messages are left out. */
@@ -34,24 +34,17 @@ export class ControlMessageReader {
 
   #keep(part: Uint8Array): void {
     if (part.length === 0 || this.#isOverlong) return;
-    if (this.#pendingBytes + part.length > MAX_CLIENT_MESSAGE_BYTES) {
-      this.#isOverlong = true;
-      this.#pending = [];
-      this.#pendingBytes = 0;
-      return;
-    }
-    this.#pending.push(part.slice());
-    this.#pendingBytes += part.length;
+    this.#isOverlong = this.#pending.length + part.length > MAX_CLIENT_MESSAGE_BYTES;
+    if (this.#isOverlong) this.#pending.wipe();
+    else this.#pending.append(part);
   }
 
   #take(): ClientMessage | undefined {
-    const text = concatBytes(...this.#pending);
     const isOverlong = this.#isOverlong;
-    this.#pending = [];
-    this.#pendingBytes = 0;
+    const message = this.#pending.length === 0 ? undefined : parseClientMessage(this.#pending.view());
+    this.#pending.wipe();
     this.#isOverlong = false;
-    if (isOverlong) return { kind: 'ignored', reason: 'too-long' };
-    return text.length === 0 ? undefined : parseClientMessage(text);
+    return isOverlong ? { kind: 'ignored', reason: 'too-long' } : message;
   }
 }
 

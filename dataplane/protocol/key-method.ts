@@ -1,3 +1,4 @@
+import { ByteBuffer } from './byte-buffer.ts';
 import { concatBytes, isAllZero, u16Bytes, u32Bytes, utf8Bytes, utf8Text, viewOf } from './bytes.ts';
 
 /** What a client contributes to the keys. */
@@ -55,23 +56,20 @@ const MAX_AWS_BYTES = 262_144;
 const MAX_STOCK_BYTES = 65_536;
 const MAX_USERNAME_CHARACTERS = 256;
 const MAX_PASSWORD_CHARACTERS = { stock: 65_534, aws: 131_071 } as const;
-const INITIAL_BUFFER_BYTES = 2048;
 
 /**
  * Collects a client's key-method-2 message from however many pieces TLS delivers it in. Memory grows with what was
  * received, never with what a length field announces.
  */
 export class KeyMethodParser {
-  #buffer = new Uint8Array(INITIAL_BUFFER_BYTES);
-  #length = 0;
+  readonly #received = new ByteBuffer();
   #finished = false;
 
   /** Takes plaintext; after `done` or `failed` it must not be called again. */
   push(bytes: Uint8Array): KeyMethodStep {
-    const limit = MAX_AWS_BYTES;
     if (this.#finished) return failed(KeyMethodFailure.TrailingBytes);
-    const kept = bytes.subarray(0, limit + 1 - this.#length);
-    this.#append(kept);
+    const kept = bytes.subarray(0, MAX_AWS_BYTES + 1 - this.#received.length);
+    this.#received.append(kept);
     return this.#settle(this.#parse(false), bytes.subarray(kept.length));
   }
 
@@ -86,8 +84,7 @@ export class KeyMethodParser {
 
   /** Overwrites what was received: it holds key material and a password. */
   wipe(): void {
-    this.#buffer.fill(0);
-    this.#length = 0;
+    this.#received.wipe();
     this.#finished = true;
   }
 
@@ -98,20 +95,8 @@ export class KeyMethodParser {
     return settled;
   }
 
-  #append(bytes: Uint8Array): void {
-    const needed = this.#length + bytes.length;
-    if (needed > this.#buffer.length) {
-      const grown = new Uint8Array(Math.max(needed, this.#buffer.length * 2));
-      grown.set(this.#buffer.subarray(0, this.#length));
-      this.#buffer.fill(0);
-      this.#buffer = grown;
-    }
-    this.#buffer.set(bytes, this.#length);
-    this.#length = needed;
-  }
-
   #parse(isEnd: boolean): KeyMethodStep {
-    const bytes = this.#buffer.subarray(0, this.#length);
+    const bytes = this.#received.view();
     if (bytes.length < 5) return { kind: 'more' };
     if ((bytes[4] & 0x0f) !== 2) return failed(KeyMethodFailure.NotKeyMethod2);
     return isAllZero(bytes.subarray(0, 4)) ? parseStock(bytes, isEnd) : parseAws(bytes);
@@ -143,8 +128,8 @@ function parseAws(bytes: Uint8Array): KeyMethodStep {
   return { kind: 'done', message: messageFrom('aws', bytes, strings), rest: bytes.slice(length) };
 }
 
-function messageFrom(framing: 'stock' | 'aws', bytes: Uint8Array, strings: readonly string[]): KeyMethodMessage {
-  const [options, username = '', password = '', peerInfo = ''] = strings;
+function messageFrom(framing: 'stock' | 'aws', bytes: Uint8Array, strings: readonly Uint8Array[]): KeyMethodMessage {
+  const [options, username = '', password = '', peerInfo = ''] = strings.map(textOf);
   return {
     framing,
     source: { preMaster: bytes.slice(5, 53), random1: bytes.slice(53, 85), random2: bytes.slice(85, 117) },
@@ -156,7 +141,17 @@ function messageFrom(framing: 'stock' | 'aws', bytes: Uint8Array, strings: reado
   };
 }
 
-/** Up to four strings of `[length][bytes][NUL]` after the fixed part; the length counts the NUL and may be 0. */
+/** Text up to the first NUL. The last byte counts as the terminator whatever it is. */
+function textOf(string: Uint8Array): string {
+  const text = string.subarray(0, Math.max(string.length - 1, 0));
+  const end = text.indexOf(0);
+  return utf8Text(end < 0 ? text : text.subarray(0, end));
+}
+
+/**
+ * Up to four strings of `[length][bytes][NUL]` after the fixed part; the length counts the NUL and may be 0. Gives views:
+ * decoding waits for the end, so that a message in many small pieces costs no more than one in a single piece.
+ */
 class StringReader {
   offset = FIXED_BYTES;
   /** Where the string that did not fit would end. */
@@ -173,17 +168,17 @@ class StringReader {
     return this.offset !== this.#bytes.length;
   }
 
-  readAll(): readonly string[] {
-    const strings: string[] = [];
+  readAll(): readonly Uint8Array[] {
+    const strings: Uint8Array[] = [];
     while (strings.length < 4) {
-      const text = this.#read();
-      if (text === undefined) break;
-      strings.push(text);
+      const string = this.#read();
+      if (string === undefined) break;
+      strings.push(string);
     }
     return strings;
   }
 
-  #read(): string | undefined {
+  #read(): Uint8Array | undefined {
     const start = this.offset + this.#lengthBytes;
     if (start > this.#bytes.length) return undefined;
     const view = viewOf(this.#bytes);
@@ -193,10 +188,7 @@ class StringReader {
       return undefined;
     }
     this.offset = start + length;
-    // The last byte counts as the terminator whatever it is.
-    const text = this.#bytes.subarray(start, start + Math.max(length - 1, 0));
-    const end = text.indexOf(0);
-    return utf8Text(end < 0 ? text : text.subarray(0, end));
+    return this.#bytes.subarray(start, start + length);
   }
 }
 

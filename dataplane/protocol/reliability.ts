@@ -24,6 +24,8 @@ export interface SendQueueOptions {
 export const SEND_WINDOW = 6;
 /** 12: what 2.6 receives. */
 export const RECEIVE_WINDOW = 12;
+/** A handshake with a long chain and a push of hundreds of routes fit many times. */
+export const MAX_BACKLOG_BYTES = 262_144;
 const LATER_ACKS_FOR_RESEND = 3;
 const MAX_BACKOFF = 16;
 
@@ -54,9 +56,14 @@ export class SendQueue {
     this.#messages.push({ opcode, payload: payload.slice() });
   }
 
-  /** Queues TLS bytes; they leave in CONTROL_V1 packets as the window opens. */
-  pushStream(bytes: Uint8Array): void {
+  /**
+   * Queues TLS bytes; they leave in CONTROL_V1 packets as the window opens.
+   * @returns false when the peer has left too much unacknowledged: nothing was queued and the stream is broken.
+   */
+  pushStream(bytes: Uint8Array): boolean {
+    if (this.#stream.length + bytes.length > MAX_BACKLOG_BYTES) return false;
     this.#stream.push(bytes);
+    return true;
   }
 
   /** Stream bytes that have not been sent once. */

@@ -1,4 +1,5 @@
 import { timingSafeEqual } from 'node:crypto';
+import { InternalError } from '../../net/errors.ts';
 import { decodeBase64, encodeBase64 } from './base64.ts';
 import { concatBytes, u16Bytes, u64Bytes, viewOf } from './bytes.ts';
 import { ControlDrop, dropped, type ControlDropped } from './control-packet.ts';
@@ -12,6 +13,7 @@ const LENGTH_BYTES = 2;
 /** Tag, client key, and length around no metadata at all. */
 export const MIN_WRAPPED_CLIENT_KEY_BYTES = TAG_BYTES + STATIC_KEY_BYTES + LENGTH_BYTES;
 export const MAX_WRAPPED_CLIENT_KEY_BYTES = 1024;
+const MAX_METADATA_BYTES = MAX_WRAPPED_CLIENT_KEY_BYTES - MIN_WRAPPED_CLIENT_KEY_BYTES;
 /** The smallest tls-crypt packet: header 9, packet id 8, tag 32, one byte of body. */
 const MIN_TLS_CRYPT_PACKET_BYTES = 50;
 const SERVER_KEY_LABEL = 'OpenVPN tls-crypt-v2 server key';
@@ -72,6 +74,9 @@ export function makeWrappedClientKey(
   metadata: Uint8Array,
 ): Uint8Array {
   const plain = concatBytes(clientKey, metadata);
+  if (clientKey.length !== STATIC_KEY_BYTES || metadata.length > MAX_METADATA_BYTES) {
+    throw new InternalError(`Client key of ${clientKey.length} bytes with ${metadata.length} bytes of metadata`);
+  }
   const length = u16Bytes(TAG_BYTES + plain.length + LENGTH_BYTES);
   const tag = hmacOf('SHA256', serverKey.authentication, [length, plain]);
   return concatBytes(tag, aes256Ctr(serverKey.encryption, tag, plain), length);

@@ -231,7 +231,7 @@ const TARGETS: readonly Target[] = [
 ];
 
 for (const target of TARGETS) {
-  test(`[P102] no input makes the decoder throw: ${target.name}`, (context) => {
+  test(`no input makes the decoder throw: ${target.name}`, (context) => {
     seeded(context);
     const random = randomFrom(SEED);
     const layers = new Map<string, number>();

@@ -164,7 +164,10 @@ export class ClientMachine {
   #handleTlsOutput(tls: number, bytes: Uint8Array): void {
     const state = this.#stateOfTls(tls);
     if (state === undefined) return;
-    if (!this.#resendsWkc || this.#config.wrap.kind !== 'tls-crypt-v2') return state.send.pushStream(bytes);
+    if (!this.#resendsWkc || this.#config.wrap.kind !== 'tls-crypt-v2') {
+      state.send.pushStream(bytes);
+      return;
+    }
     // The wrapped key takes room in the packet that carries it.
     this.#resendsWkc = false;
     const room = maxPayloadBytes(this.#baseWrap.overheadBytes) - this.#config.wrap.key.wrappedClientKey.length;

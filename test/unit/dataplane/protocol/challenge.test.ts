@@ -28,7 +28,7 @@ for (const field of [
   });
 }
 
-test('[P85] reads the answer to a dynamic challenge; the response may hold anything', () => {
+test('reads the answer to a dynamic challenge; the response may hold anything', () => {
   assert.deepEqual(parsePasswordField('CRV1::abc/1-2_3.4::PHNhbWw+::x'), {
     kind: 'dynamicChallenge',
     stateId: 'abc/1-2_3.4',
@@ -52,7 +52,7 @@ test('any other password is taken as it is', () => {
   }
 });
 
-test('[P85] writes a dynamic challenge, with the quoting that the AWS client is used to', () => {
+test('writes a dynamic challenge, with the quoting that the AWS client is used to', () => {
   const challenge = {
     responseRequired: true,
     echo: false,

@@ -45,7 +45,7 @@ test('[P82] a message over 64 KiB is let go without being kept, and the next one
   assert.deepEqual(messages, [{ kind: 'ignored', reason: 'too-long' }, { kind: 'exit' }]);
 });
 
-test('[P86] a challenge response that is too long or no base64 is not one', () => {
+test('a challenge response that is too long or no base64 is not one', () => {
   assert.deepEqual(read(`CR_RESPONSE,${'A'.repeat(1028)}\0CR_RESPONSE,a\0CR_RESPONSE,****\0`), [
     { kind: 'ignored', reason: 'too-long' },
     { kind: 'ignored', reason: 'malformed' },
@@ -60,7 +60,7 @@ test('unknown and empty messages are not acted on', () => {
   ]);
 });
 
-test('[P84] writes the pending messages with and without keywords', () => {
+test('writes the pending messages with and without keywords', () => {
   assert.equal(authPendingMessage(180), 'AUTH_PENDING,timeout 180');
   assert.equal(authPendingMessage(null), 'AUTH_PENDING');
   assert.equal(webAuthMessage('https://a.example/l/1'), 'INFO_PRE,WEB_AUTH::https://a.example/l/1');
@@ -96,4 +96,8 @@ test('reasons are printable, valid and at most 200 characters', () => {
   assert.equal(printableReason('a\r\nb\u0000c\u009d'), 'a b c ');
   assert.equal(Array.from(printableReason('😀'.repeat(300))).length, 200);
   assert.ok(printableReason('\ud800x').isWellFormed());
+});
+
+test('a message that comes byte by byte is read as one', () => {
+  assert.deepEqual(read(...'PUSH_REQUEST\0EXIT\0'.split('')), [{ kind: 'pushRequest' }, { kind: 'exit' }]);
 });

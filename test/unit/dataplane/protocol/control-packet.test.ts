@@ -48,7 +48,7 @@ test('[P11] refuses packets of 0 to 8 bytes, and longer than any control packet'
   assert.deepEqual(long, { ok: false, reason: ControlDrop.TooLong });
 });
 
-test('[P18] the resets of both sides are the recorded 14 and 26 bytes', () => {
+test('the resets of both sides are the recorded 14 and 26 bytes', () => {
   const ids = new WrapPacketIds(0);
   const reset: ControlPacket = {
     opcode: Opcode.HardResetClientV2,
@@ -120,7 +120,7 @@ test('a body survives encoding and decoding; every shorter part is refused or lo
   );
 });
 
-test('[P91] key ids count 1 to 7 and start again at 1', () => {
+test('key ids count 1 to 7 and start again at 1', () => {
   const seen = [0];
   for (let at = 0; at < 8; at += 1) seen.push(nextKeyId(seen[at]));
   assert.deepEqual(seen, [0, 1, 2, 3, 4, 5, 6, 7, 1]);

@@ -147,7 +147,7 @@ test('the sender takes a new time when its ids run out', () => {
   assert.deepEqual(ids.next(), { id: 1, time: 101 });
 });
 
-test('[P46] the key of dynamic tls-crypt mixes the exporter with the base key, and differs from it', () => {
+test('the key of dynamic tls-crypt mixes the exporter with the base key, and differs from it', () => {
   const exported = countingBytes(256, 100);
   assert.deepEqual(dynamicTlsCryptKey(exported, null), exported);
   const mixed = dynamicTlsCryptKey(exported, KEY);

@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { Opcode } from '../../../../dataplane/protocol/opcode.ts';
 import { ByteQueue } from '../../../../dataplane/protocol/packet-assembly.ts';
-import { ReceiveQueue, SendQueue } from '../../../../dataplane/protocol/reliability.ts';
+import { MAX_BACKLOG_BYTES, ReceiveQueue, SendQueue } from '../../../../dataplane/protocol/reliability.ts';
 import { countingBytes } from '../../../support/hex.ts';
 import { randomBytesFrom, randomFrom, seeded } from '../../../support/seed.ts';
 
@@ -86,6 +86,14 @@ test('small writes share a packet, a reset goes ahead of them', () => {
   const [reset, data] = queue.due(0);
   assert.equal(reset.opcode, Opcode.SoftResetV1);
   assert.deepEqual([...data.payload], [1, 2, 3]);
+});
+
+test('a peer that acknowledges nothing cannot make the backlog grow for ever', () => {
+  const queue = sendQueue();
+  let pushes = 0;
+  while (queue.pushStream(new Uint8Array(16_384))) pushes += 1;
+  assert.equal(pushes * 16_384, MAX_BACKLOG_BYTES);
+  assert.equal(queue.backlogBytes, MAX_BACKLOG_BYTES);
 });
 
 test('what is queued is a copy', () => {

@@ -96,3 +96,8 @@ test('key files that are not whole are refused', () => {
   assert.equal(parseServerKeyPem(formatServerKeyPem(SERVER_KEY_BYTES).replace('A', '!')), undefined);
   assert.equal(parseClientKeyPem(formatServerKeyPem(SERVER_KEY_BYTES)), undefined);
 });
+
+test('metadata that would make a key larger than any server takes is refused', () => {
+  assert.equal(makeWrappedClientKey(SERVER_KEY, CLIENT_KEY, new Uint8Array(734)).length, 1024);
+  assert.throws(() => makeWrappedClientKey(SERVER_KEY, CLIENT_KEY, new Uint8Array(735)), { name: 'InternalError' });
+});
