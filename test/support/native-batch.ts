@@ -52,7 +52,7 @@ export class NativeBatch {
   }
 
   /** Lays the packets one behind the other from slot 0 on, to be sent to row 0. */
-  fill(packets: readonly Uint8Array[]): number {
+  lay(packets: readonly Uint8Array[]): number {
     if (packets.length > this.#capacity) throw new RangeError('more packets than slots');
     const { bytes, offset, length, verdict, peer, offload, segmentBytes, flags } = this.arrays;
     let at = 0;
@@ -69,19 +69,4 @@ export class NativeBatch {
     }
     return packets.length;
   }
-}
-
-export const bytesFromHex = (text: string): Uint8Array =>
-  Uint8Array.from(Buffer.from(text.replaceAll(/\s+/g, ''), 'hex'));
-export const hexFromBytes = (bytes: Uint8Array): string => Buffer.from(bytes).toString('hex');
-
-/** A small seeded generator (mulberry32), so that a failing run can be repeated. */
-export function seededRandom(seed: number): (below: number) => number {
-  let state = seed >>> 0;
-  return (below) => {
-    state = (state + 0x6d2b79f5) >>> 0;
-    let mixed = Math.imul(state ^ (state >>> 15), state | 1);
-    mixed ^= mixed + Math.imul(mixed ^ (mixed >>> 7), mixed | 61);
-    return ((mixed ^ (mixed >>> 14)) >>> 0) % below;
-  };
 }

@@ -4,7 +4,9 @@ import type { DataCipher } from '../../../../dataplane/data-channel.ts';
 import { loadAddon } from '../../../../dataplane/io/load-addon.ts';
 import { SlotVerdict } from '../../../../dataplane/io/native-addon.ts';
 import { segmentPacket, tcpPacket, TcpFlag, udpPacket } from '../../../support/ip-twin.ts';
-import { bytesFromHex as hex, hexFromBytes, NativeBatch, seededRandom } from '../../../support/native-batch.ts';
+import { fromHex as hex, toHex } from '../../../support/hex.ts';
+import { NativeBatch } from '../../../support/native-batch.ts';
+import { randomBytesFrom, randomFrom } from '../../../support/seed.ts';
 
 const addon = loadAddon();
 const size = { capacity: 2048, bytes: 1 << 20, rows: 1 };
@@ -50,7 +52,7 @@ function pair({ cipher, epochFormat = false, key, iv }: Side): { sender: number;
 }
 
 function sealAll(key: number, header: number, packets: readonly Uint8Array[], flags = 0): Uint8Array[] {
-  const count = input.fill(packets);
+  const count = input.lay(packets);
   for (let i = 0; i < count; i++) {
     input.arrays.key[i] = key;
     input.arrays.header[i] = header;
@@ -61,11 +63,11 @@ function sealAll(key: number, header: number, packets: readonly Uint8Array[], fl
 }
 
 function openOne(key: number, packet: Uint8Array): { verdict: number; plain: string; packetId: number; epoch: number } {
-  input.fill([packet]);
+  input.lay([packet]);
   input.arrays.key[0] = key;
   addon.open(input.handle, 1);
   const { verdict, packetId, epoch } = input.arrays;
-  return { verdict: verdict[0], plain: hexFromBytes(input.packet(0)), packetId: packetId[0], epoch: epoch[0] };
+  return { verdict: verdict[0], plain: toHex(input.packet(0)), packetId: packetId[0], epoch: epoch[0] };
 }
 
 function usage(key: number): Record<string, number> {
@@ -92,7 +94,7 @@ test('reproduces the live session of A.1 in both directions', () => {
   const [reply] = sealAll(key, 0x48000000, [hex('4500001c94e000004001c1640a4d08010a4d08020000000000000000')]);
   const expected =
     '480000000000000157553711b7f20806f0e57c87152c17eed3e3bad79cf2328049d46e692ace084f9814711f15e7b1075f948bce';
-  assert.equal(hexFromBytes(reply), expected);
+  assert.equal(toHex(reply), expected);
   addon.keyFree(key);
 });
 
@@ -119,8 +121,8 @@ for (const { name, cipher, header, wire } of [
   test(`reproduces the ping of A.2: ${name}`, () => {
     const { sender, receiver } = pair({ cipher, key: BLOCK.slice(128, 160), iv: BLOCK.slice(192, 200) });
     const [sealed] = sealAll(sender, header, [PING]);
-    assert.equal(hexFromBytes(sealed), hexFromBytes(hex(wire)));
-    assert.deepEqual(openOne(receiver, sealed), { verdict: 1, plain: hexFromBytes(PING), packetId: 1, epoch: 0 });
+    assert.equal(toHex(sealed), toHex(hex(wire)));
+    assert.deepEqual(openOne(receiver, sealed), { verdict: 1, plain: toHex(PING), packetId: 1, epoch: 0 });
   });
 
 test('reproduces the epoch keys of A.4', () => {
@@ -128,13 +130,13 @@ test('reproduces the epoch keys of A.4', () => {
   const { sender, receiver } = pair({ cipher: 'AES-256-GCM', epochFormat: true, key: E1, iv: new Uint8Array(0) });
   const [first] = sealAll(sender, 0x48000102, [PING]);
   const wire1 = '48000102 0001000000000001 c2fe07b4542687fb92a265089da510f7 4ede5adf2f9ce833da67c839485e8970';
-  assert.equal(hexFromBytes(first), hexFromBytes(hex(wire1)));
+  assert.equal(toHex(first), toHex(hex(wire1)));
   addon.keyForwardForTest(sender, 0, 2);
   const [second] = sealAll(sender, 0x48000102, [PING]);
   const wire2 = '48000102 0002000000000001 b2b1afbd0d32ea732be948cf8ca9d09a ec08685aed47fd39484b5c99a7097064';
-  assert.equal(hexFromBytes(second), hexFromBytes(hex(wire2)));
-  assert.deepEqual(openOne(receiver, second), { verdict: 1, plain: hexFromBytes(PING), packetId: 1, epoch: 2 });
-  assert.deepEqual(openOne(receiver, first), { verdict: 1, plain: hexFromBytes(PING), packetId: 1, epoch: 1 });
+  assert.equal(toHex(second), toHex(hex(wire2)));
+  assert.deepEqual(openOne(receiver, second), { verdict: 1, plain: toHex(PING), packetId: 1, epoch: 2 });
+  assert.deepEqual(openOne(receiver, first), { verdict: 1, plain: toHex(PING), packetId: 1, epoch: 1 });
 });
 
 for (const cipher of ['AES-128-GCM', 'AES-192-GCM', 'AES-256-GCM', 'CHACHA20-POLY1305'] as const)
@@ -142,17 +144,17 @@ for (const cipher of ['AES-128-GCM', 'AES-192-GCM', 'AES-256-GCM', 'CHACHA20-POL
     for (const flags of [0, 1, 2, 3])
       test(`what ${cipher} ${format} flags ${flags} seals, it opens; nothing else`, () => {
         const bytes = format === 'epoch' ? 32 : ({ 'AES-128-GCM': 16, 'AES-192-GCM': 24 }[cipher as string] ?? 32);
-        const random = seededRandom(bytes * 8 + flags);
-        const key = Uint8Array.from({ length: bytes }, () => random(256));
-        const iv = Uint8Array.from({ length: 8 }, () => random(256));
+        const random = randomFrom(bytes * 8 + flags);
+        const key = randomBytesFrom(random, bytes);
+        const iv = randomBytesFrom(random, 8);
         const { sender, receiver } = pair({ cipher, epochFormat: format === 'epoch', key, iv });
         const header = format === 'V1' ? 0x37000000 : 0x4fabcdef;
-        const plains = [1, 15, 16, 17, 40, 1400].map((length) => Uint8Array.from({ length }, () => random(256)));
+        const plains = [1, 15, 16, 17, 40, 1400].map((length) => randomBytesFrom(random, length));
         for (const [index, sealed] of sealAll(sender, header, plains, flags).entries()) {
           const prefix = (flags & 1) * 2;
           const wire = sealed.slice(prefix);
           if (prefix > 0) assert.equal((sealed[0] << 8) | sealed[1], wire.length);
-          const plain = (flags & 2 ? 'fa' : '') + hexFromBytes(plains[index]);
+          const plain = (flags & 2 ? 'fa' : '') + toHex(plains[index]);
           const epoch = format === 'epoch' ? 1 : 0;
           assert.deepEqual(openOne(receiver, wire), { verdict: 1, plain, packetId: index + 1, epoch });
         }
@@ -319,7 +321,7 @@ for (const { name, packet, segmentBytes, offload } of SUPER)
   for (const flags of [0, 3])
     test(`a super-packet, ${name}, flags ${flags}, is sealed as the packets it stands for`, () => {
       const { sender, receiver } = pair({ cipher: 'AES-256-GCM', key: BLOCK.slice(0, 32), iv: BLOCK.slice(64, 72) });
-      input.fill([PING, packet, PING]);
+      input.lay([PING, packet, PING]);
       const { key, header, segmentBytes: segment, offload: type } = input.arrays;
       key.fill(sender, 0, 3);
       header.fill(0x48000001, 0, 3);
@@ -327,7 +329,7 @@ for (const { name, packet, segmentBytes, offload } of SUPER)
       type[1] = offload;
       input.arrays.flags.fill(flags, 0, 3);
       assert.equal(addon.seal(input.handle, 0, 3, output.handle), 3);
-      const expected = [PING, ...segmentPacket(packet, segmentBytes), PING].map(hexFromBytes);
+      const expected = [PING, ...segmentPacket(packet, segmentBytes), PING].map(toHex);
       const sealed = output.packets(output.arrays.count[0]);
       const opened = sealed.map((wire) => openOne(receiver, wire.slice(flags === 0 ? 0 : 2)));
       assert.deepEqual(
@@ -357,20 +359,20 @@ test('the checksum the kernel left to the device is made while sealing', () => {
   const view = new DataView(partial.buffer);
   const pseudo = [0x0a00 + 0x0001 + 0x0a08 + 0x0002 + 6 + (packet.length - 20)][0];
   view.setUint16(36, pseudo);
-  input.fill([partial]);
+  input.lay([partial]);
   input.arrays.key[0] = sender;
   input.arrays.header[0] = 0x48000001;
   input.arrays.offload[0] = 0x80;
   input.arrays.checksumStart[0] = 20;
   input.arrays.checksumOffset[0] = 16;
   addon.seal(input.handle, 0, 1, output.handle);
-  assert.equal(openOne(receiver, output.packet(0)).plain, hexFromBytes(packet));
+  assert.equal(openOne(receiver, output.packet(0)).plain, toHex(packet));
 });
 
 test('sealing stops before an input that does not fit and gives up one that never will', () => {
   const { sender } = pair({ cipher: 'AES-256-GCM', key: BLOCK.slice(0, 32), iv: BLOCK.slice(64, 72) });
   const small = new NativeBatch(addon, { capacity: 3, bytes: 4000, rows: 1 });
-  input.fill([new Uint8Array(1000), new Uint8Array(1000), new Uint8Array(2500), new Uint8Array(5000), PING]);
+  input.lay([new Uint8Array(1000), new Uint8Array(1000), new Uint8Array(2500), new Uint8Array(5000), PING]);
   input.arrays.key.fill(sender, 0, 5);
   input.arrays.header.fill(0x48000001, 0, 5);
   assert.equal(addon.seal(input.handle, 0, 5, small.handle), 2);
