@@ -4,7 +4,7 @@ import { clampMss } from '../policy/mss-clamp.ts';
 import { ACCESS_CLIENT, ACCESS_NETWORK, type AccessCheck } from './access-check.ts';
 import { DropReason } from './drop-reason.ts';
 import type { ForwarderPort } from './forwarder-port.ts';
-import { isSameRemote, type PacketBatch, PacketVerdict } from './packet-batch.ts';
+import { type BatchRegistry, isSameRemote, type PacketBatch, PacketVerdict } from './packet-batch.ts';
 import { framingBytes, PayloadKind, payloadKind } from './payload-kind.ts';
 import { OPCODE_DATA_V1, OPCODE_DATA_V2, type PeerTable } from './peer-table.ts';
 import { ReplayOutcome } from './replay-window.ts';
@@ -13,6 +13,7 @@ import { Counter, type ThreadCounters } from './thread-counters.ts';
 
 export interface ReceiverParts {
   readonly port: ForwarderPort;
+  readonly registry: BatchRegistry;
   readonly peers: PeerTable;
   readonly access: AccessCheck;
   readonly sealer: Sealer;

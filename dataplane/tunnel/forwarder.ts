@@ -6,7 +6,7 @@ import { ClientReceiver, type ReceiverParts } from './client-receiver.ts';
 import type { ForwarderPort } from './forwarder-port.ts';
 import { Liveness } from './liveness.ts';
 import { NetworkReceiver } from './network-receiver.ts';
-import { PacketBatch } from './packet-batch.ts';
+import { type BatchRegistry, PacketBatch } from './packet-batch.ts';
 import type { PeerTable } from './peer-table.ts';
 import { REPLY_SLOT_BYTES, Sealer } from './sealer.ts';
 import type { ThreadCounters } from './thread-counters.ts';
@@ -16,22 +16,21 @@ export class Forwarder {
   readonly clients: ClientReceiver;
   readonly network: NetworkReceiver;
   readonly liveness: Liveness;
-  /** Sealed packets on their way out; its remotes are the peers'. */
-  readonly output: PacketBatch;
-  readonly replies: PacketBatch;
   readonly #access = new AccessCheck();
 
   constructor(parts: ForwarderParts) {
-    const { port, peers, counters } = parts;
-    this.output = new PacketBatch({ slots: OUTPUT_SLOTS, bytes: OUTPUT_BYTES, remotes: peers.remotes });
-    this.replies = new PacketBatch({
+    const { port, registry, peers, counters } = parts;
+    // Its remotes are the peers': udpSend finds the address in the peer's row.
+    const output = new PacketBatch(registry, { slots: OUTPUT_SLOTS, bytes: OUTPUT_BYTES, remotes: peers.remotes });
+    const replies = new PacketBatch(registry, {
       slots: REPLY_SLOTS,
       bytes: REPLY_SLOTS * REPLY_SLOT_BYTES,
       remotes: new Uint8Array(0),
     });
-    const sealer = new Sealer(port, peers, counters, this.output, this.replies);
+    const sealer = new Sealer(port, peers, counters, output, replies);
     const receiver: ReceiverParts = {
       port,
+      registry,
       peers,
       access: this.#access,
       sealer,
@@ -44,11 +43,6 @@ export class Forwarder {
     this.liveness = new Liveness(port, peers, sealer);
   }
 
-  /** The batches that this object made and the addon works on. */
-  get batches(): readonly PacketBatch[] {
-    return [this.output, this.replies, this.network.answerBatch];
-  }
-
   /** Takes effect with the next packet. @throws InternalError for a table of another format. */
   setPolicy(shared: SharedArrayBuffer): void {
     this.#access.setPolicy(new PolicyView(shared));
@@ -57,6 +51,7 @@ export class Forwarder {
 
 export interface ForwarderParts {
   readonly port: ForwarderPort;
+  readonly registry: BatchRegistry;
   readonly peers: PeerTable;
   readonly counters: ThreadCounters;
   readonly gatewayAddress: Ipv4;

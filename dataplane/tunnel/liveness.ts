@@ -60,7 +60,8 @@ export class Liveness {
       keys.noteSwitchReported(slot);
     }
     const wasActive = now - Math.max(lastReceived, lastSent[slot]) <= 2 * LONGEST_INTERVAL_MS;
-    for (let k = 0; wasActive && k < KEYS_PER_PEER; k++) this.#visitKey(slot, k);
+    if (!wasActive) return;
+    for (let k = 0; k < KEYS_PER_PEER; k++) this.#visitKey(slot, k);
   }
 
   #visitKey(slot: number, k: number): void {

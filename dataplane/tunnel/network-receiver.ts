@@ -13,16 +13,12 @@ import { OFFLOAD_PARTIAL_CHECKSUM, PacketBatch, PacketVerdict } from './packet-b
 export class NetworkReceiver {
   readonly #parts: ReceiverParts;
   readonly #packet = new Ipv4View();
-  readonly #answer = new PacketBatch({ slots: 1, bytes: ICMP_REPLY_MAX_BYTES });
+  readonly #answer: PacketBatch;
   #now = 0;
 
   constructor(parts: ReceiverParts) {
     this.#parts = parts;
-  }
-
-  /** The batch in which this receiver writes to the network; to be registered with the addon. */
-  get answerBatch(): PacketBatch {
-    return this.#answer;
+    this.#answer = new PacketBatch(parts.registry, { slots: 1, bytes: ICMP_REPLY_MAX_BYTES });
   }
 
   /** Slots as tunRead left them, or from other threads: verdict Pending, or ToClient where access was granted. */

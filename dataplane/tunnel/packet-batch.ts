@@ -26,13 +26,14 @@ export class PacketBatch {
   /** The same rows as words, REMOTE_WORDS each. */
   readonly remoteWords: Int32Array;
   readonly count: Uint32Array;
-  readonly regionBytes?: number;
-  /** As the addon returned it; −1 until registered. */
-  handle = -1;
+  readonly regionBytes: number;
+  /** What calls to the addon name the batch by. */
+  readonly handle: number;
+  readonly #registry: BatchRegistry;
 
-  constructor(size: PacketBatchSize) {
+  constructor(registry: BatchRegistry, size: PacketBatchSize) {
     const { slots } = size;
-    this.bytes = new Uint8Array(size.bytes);
+    this.bytes = new Uint8Array(size.bytes ?? slots * SINGLE_REGION_BYTES);
     this.offset = new Uint32Array(slots);
     this.length = new Uint32Array(slots);
     this.verdict = new Uint8Array(slots);
@@ -51,7 +52,14 @@ export class PacketBatch {
     this.remotes = size.remotes ?? new Uint8Array(slots * REMOTE_BYTES);
     this.remoteWords = new Int32Array(this.remotes.buffer, this.remotes.byteOffset, this.remotes.byteLength >> 2);
     this.count = new Uint32Array(1);
-    if (size.regionBytes !== undefined) this.regionBytes = size.regionBytes;
+    this.regionBytes = size.regionBytes ?? SINGLE_REGION_BYTES;
+    this.#registry = registry;
+    this.handle = registry.registerBatch(this);
+  }
+
+  /** The addon forgets the batch; no call may name it any more. */
+  release(): void {
+    this.#registry.releaseBatch(this.handle);
   }
 
   get slots(): number {
@@ -72,11 +80,18 @@ export class PacketBatch {
 
 export interface PacketBatchSize {
   readonly slots: number;
-  readonly bytes: number;
+  /** Absent: room for one datagram of at most 2,112 bytes in each slot. */
+  readonly bytes?: number;
   /** A table of remotes shared with others; rows of REMOTE_BYTES. */
   readonly remotes?: Uint8Array;
   /** Bytes for each received message, see BatchArrays. */
   readonly regionBytes?: number;
+}
+
+/** The addon, as far as a batch needs it. */
+export interface BatchRegistry {
+  registerBatch(batch: PacketBatch): number;
+  releaseBatch(handle: number): void;
 }
 
 /** 0 to 8 are the addon's numbers (SlotVerdict); the others are ours and it leaves them alone. */
@@ -101,6 +116,9 @@ export const PacketVerdict = {
 export const REMOTE_BYTES = 64;
 export const REMOTE_WORDS = 16;
 export const REMOTE_KEY_WORDS = 6;
+
+/** RECEIVE_REGION_BYTES.single of the addon. */
+const SINGLE_REGION_BYTES = 2_112;
 
 /** Bits of `flags`. */
 export const WIRE_FLAG_TCP = 1;

@@ -163,15 +163,21 @@ export class PeerTable {
   }
 
   countIngress(slot: number, bytes: number): void {
-    const at = slot * TRAFFIC_FIELDS;
-    this.traffic[at + Traffic.IngressBytes] += bytes;
-    this.traffic[at + Traffic.IngressPackets] += 1;
+    this.#count(slot, Traffic.IngressBytes, bytes, 1);
   }
 
   countEgress(slot: number, bytes: number, packets: number): void {
-    const at = slot * TRAFFIC_FIELDS;
-    this.traffic[at + Traffic.EgressBytes] += bytes;
-    this.traffic[at + Traffic.EgressPackets] += packets;
+    this.#count(slot, Traffic.EgressBytes, bytes, packets);
+  }
+
+  /** Packets stand behind bytes. The row behind the last slot sums up all peers, those that left included. */
+  #count(slot: number, field: number, bytes: number, packets: number): void {
+    const at = slot * TRAFFIC_FIELDS + field;
+    const total = this.slots * TRAFFIC_FIELDS + field;
+    this.traffic[at] += bytes;
+    this.traffic[at + 1] += packets;
+    this.traffic[total] += bytes;
+    this.traffic[total + 1] += packets;
   }
 }
 
@@ -181,7 +187,7 @@ export interface PeerTableOptions {
   readonly threads: number;
   readonly slots: number;
   readonly owners: AddressOwners;
-  /** slots × TRAFFIC_FIELDS doubles. */
+  /** (slots + 1) × TRAFFIC_FIELDS doubles. */
   readonly traffic: SharedArrayBuffer;
 }
 

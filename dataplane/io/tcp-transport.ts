@@ -1,0 +1,332 @@
+import type { TcpConnectionId } from '../data-channel.ts';
+import { DropReason } from '../tunnel/drop-reason.ts';
+import { PacketBatch, REMOTE_BYTES } from '../tunnel/packet-batch.ts';
+import type { PeerTable } from '../tunnel/peer-table.ts';
+import { Counter, type ThreadCounters } from '../tunnel/thread-counters.ts';
+import type { NativeAddon } from './native-addon.ts';
+import { TcpSendQueue } from './tcp-send-queue.ts';
+
+/** What happens on the connections of one thread. */
+export interface TcpEvents {
+  /** @returns false when the control thread cannot be told: the connection is then refused. */
+  opened(connection: TcpConnectionId, remote: Uint8Array): boolean;
+  closed(connection: TcpConnectionId, reason: string): void;
+  /** Whole frames of one connection, in order, in the transport's batch. */
+  frames(count: number, connectionIndex: number, peer: number): void;
+}
+
+export interface TcpTransportOptions {
+  readonly addon: NativeAddon;
+  readonly listener: number;
+  readonly poll: number;
+  /** Tag of connection 0 in the poll set. */
+  readonly firstTag: number;
+  readonly thread: number;
+  readonly maxConnections: number;
+  readonly tunMtu: number;
+  readonly peers: PeerTable;
+  readonly counters: ThreadCounters;
+  readonly events: TcpEvents;
+}
+
+/**
+ * One thread's TCP connections: accepts, cuts streams into frames, and queues what a slow client does not take.
+ * A connection costs a few kilobytes until its client has logged in, whatever it sends or does not send.
+ */
+export class TcpTransport {
+  readonly batch: PacketBatch;
+  readonly #options: TcpTransportOptions;
+  readonly #frameBytesMax: number;
+  readonly #connections: (Connection | undefined)[] = [];
+  readonly #freeIndices: number[] = [];
+  readonly #indexOf = new Map<TcpConnectionId, number>();
+  readonly #perAddress = new Map<string, number>();
+  readonly #closing = new Set<Connection>();
+  readonly #remote = new Uint8Array(REMOTE_BYTES);
+  #nextId = 1;
+
+  constructor(options: TcpTransportOptions) {
+    this.#options = options;
+    this.#frameBytesMax = CONTROL_BYTES_MAX + options.tunMtu;
+    this.batch = new PacketBatch(options.addon, {
+      slots: FRAMES_PER_READ,
+      bytes: PREFIX_BYTES + this.#frameBytesMax + READ_BYTES,
+      remotes: new Uint8Array(0),
+    });
+  }
+
+  accept(): void {
+    const { addon, listener } = this.#options;
+    for (let taken = 0; taken < ACCEPTS_PER_TURN; taken++) {
+      const fd = addon.tcpAccept(listener, this.#remote);
+      if (fd < 0) return;
+      this.#admit(fd);
+    }
+  }
+
+  /** Serves one connection that the poll set named. */
+  serve(index: number, events: number): void {
+    const connection = this.#connections[index];
+    if (connection === undefined) return;
+    if ((events & POLL_WRITABLE) !== 0) this.#drain(connection);
+    if ((events & (POLL_READABLE | POLL_HANGUP)) !== 0 && !connection.isClosed) this.#receive(connection);
+  }
+
+  /** Sends sealed slots: whole frames, one run of neighbours for each connection and write. */
+  send(output: PacketBatch, count: number): void {
+    let slot = 0;
+    while (slot < count) {
+      const peer = output.peer[slot];
+      let end = slot + 1;
+      while (end < count && output.peer[end] === peer) end++;
+      this.#sendFrames(output, slot, end, this.#options.peers.connection[peer]);
+      slot = end;
+    }
+  }
+
+  transmitControl(id: TcpConnectionId, bytes: Uint8Array): void {
+    const connection = this.#find(id);
+    if (connection === undefined || connection.closeAt > 0) return;
+    connection.queue.pushControl(bytes);
+    this.#drain(connection);
+    if (connection.queue.unsentBytes > UNSENT_BYTES_MAX) this.#close(connection, 'client does not read');
+  }
+
+  /** Closes once the queue is empty, at most CLOSE_WITHIN_MS from now. */
+  closeGently(id: TcpConnectionId, now: number): void {
+    const connection = this.#find(id);
+    if (connection === undefined || connection.closeAt > 0) return;
+    connection.closeAt = now + CLOSE_WITHIN_MS;
+    if (connection.queue.isEmpty) this.#close(connection, 'closed by gateway');
+    else this.#closing.add(connection);
+  }
+
+  closeNow(index: number, reason: string): void {
+    const connection = this.#connections[index];
+    if (connection !== undefined) this.#close(connection, reason);
+  }
+
+  idAt(index: number): TcpConnectionId | undefined {
+    return this.#connections[index]?.id;
+  }
+
+  /** @returns the index of a live connection, −1. */
+  attach(id: TcpConnectionId, peer: number): number {
+    const connection = this.#find(id);
+    if (connection === undefined) return -1;
+    connection.peer = peer;
+    return connection.index;
+  }
+
+  detach(index: number): void {
+    const connection = this.#connections[index];
+    if (connection !== undefined) connection.peer = -1;
+  }
+
+  /** Closes what was to close by now. */
+  expire(now: number): void {
+    for (const connection of this.#closing) {
+      if (now >= connection.closeAt) this.#close(connection, 'closed by gateway');
+    }
+  }
+
+  closeAll(): void {
+    for (const connection of this.#connections) {
+      if (connection !== undefined) this.#close(connection, 'gateway stopped');
+    }
+  }
+
+  #admit(fd: number): void {
+    const { addon, poll, firstTag, thread, maxConnections, counters, events } = this.#options;
+    const { address } = addon.formatAddress(this.#remote);
+    const sameAddress = this.#perAddress.get(address) ?? 0;
+    const id = this.#nextId * 256 + thread;
+    if (this.#indexOf.size >= maxConnections || sameAddress >= CONNECTIONS_PER_ADDRESS) {
+      counters.count(Counter.TcpRefused);
+      addon.close(fd);
+      return;
+    }
+    if (!events.opened(id, this.#remote)) {
+      counters.count(Counter.TcpRefused);
+      addon.close(fd);
+      return;
+    }
+    this.#nextId++;
+    const index = this.#freeIndices.pop() ?? this.#connections.length;
+    const frameBytes = PREFIX_BYTES + this.#frameBytesMax;
+    this.#connections[index] = new Connection(fd, id, index, address, frameBytes);
+    this.#indexOf.set(id, index);
+    this.#perAddress.set(address, sameAddress + 1);
+    addon.pollAdd(poll, fd, firstTag + index, false);
+    counters.count(Counter.TcpAccepted);
+  }
+
+  #receive(connection: Connection): void {
+    const { bytes } = this.batch;
+    const kept = connection.partialBytes;
+    if (kept > 0) bytes.set(connection.partial.subarray(0, kept), 0);
+    const got = this.#options.addon.tcpReceive(connection.fd, bytes, kept, READ_BYTES);
+    if (got === -EAGAIN) return;
+    if (got <= 0) {
+      this.#close(connection, got === 0 ? 'closed by client' : `receive failed: errno ${-got}`);
+      return;
+    }
+    // What still comes while we say goodbye is read, so that the socket does not stay readable, and forgotten.
+    if (connection.closeAt > 0) return;
+    this.#cut(connection, kept + got);
+  }
+
+  /** Cuts the first `end` bytes of the batch into frames; what is left waits for the next read. */
+  #cut(connection: Connection, end: number): void {
+    const { batch } = this;
+    const { bytes } = batch;
+    let at = 0;
+    let count = 0;
+    while (end - at >= PREFIX_BYTES) {
+      const length = (bytes[at] << 8) | bytes[at + 1];
+      if (length === 0 || length > this.#frameBytesMax) {
+        this.#deliver(connection, count);
+        this.#close(connection, `frame length ${length} is out of range`);
+        return;
+      }
+      if (end - at - PREFIX_BYTES < length) break;
+      batch.setPlain(count, at + PREFIX_BYTES, length);
+      batch.verdict[count] = 0;
+      batch.source[count] = 0;
+      count++;
+      at += PREFIX_BYTES + length;
+      if (count === batch.slots) {
+        this.#deliver(connection, count);
+        count = 0;
+      }
+    }
+    // Taken before delivery: packets are opened in place, and a refusal may reach this connection's own queue.
+    connection.keep(bytes, at, end);
+    this.#deliver(connection, count);
+  }
+
+  #deliver(connection: Connection, count: number): void {
+    if (count > 0 && !connection.isClosed) this.#options.events.frames(count, connection.index, connection.peer);
+  }
+
+  #sendFrames(output: PacketBatch, from: number, to: number, index: number): void {
+    const connection = this.#connections[index];
+    if (connection === undefined || connection.closeAt > 0) return;
+    const { queue } = connection;
+    let slot = from;
+    if (queue.isEmpty) {
+      const start = output.offset[from];
+      const length = output.offset[to - 1] + output.length[to - 1] - start;
+      const sent = this.#write(connection, output.bytes, start, length);
+      if (sent < 0) {
+        this.#close(connection, 'send failed');
+        return;
+      }
+      let left = sent;
+      while (slot < to && left >= output.length[slot]) left -= output.length[slot++];
+      if (slot === to) return;
+      if (left > 0) {
+        queue.pushRest(output.bytes, output.offset[slot] + left, output.length[slot] - left);
+        slot++;
+      }
+    }
+    for (; slot < to; slot++) {
+      if (!queue.pushData(output.bytes, output.offset[slot], output.length[slot])) {
+        this.#options.counters.drop(DropReason.TcpQueueFull);
+      }
+    }
+    this.#watchWritable(connection, true);
+  }
+
+  #drain(connection: Connection): void {
+    const outcome = connection.queue.drain((bytes, offset, length) => this.#write(connection, bytes, offset, length));
+    if (outcome === 'failed') this.#close(connection, 'send failed');
+    else if (outcome === 'empty' && connection.closeAt > 0) this.#close(connection, 'closed by gateway');
+    else this.#watchWritable(connection, outcome === 'blocked');
+  }
+
+  /** @returns bytes taken; 0 when the socket is full, −1 when it is dead. */
+  #write(connection: Connection, bytes: Uint8Array, offset: number, length: number): number {
+    const sent = this.#options.addon.tcpSend(connection.fd, bytes, offset, length);
+    if (sent >= 0) return sent;
+    return sent === -EAGAIN ? 0 : -1;
+  }
+
+  #watchWritable(connection: Connection, wanted: boolean): void {
+    if (connection.waitsForRoom === wanted) return;
+    connection.waitsForRoom = wanted;
+    const { addon, poll, firstTag } = this.#options;
+    addon.pollModify(poll, connection.fd, firstTag + connection.index, wanted);
+  }
+
+  #find(id: TcpConnectionId): Connection | undefined {
+    const index = this.#indexOf.get(id);
+    return index === undefined ? undefined : this.#connections[index];
+  }
+
+  #close(connection: Connection, reason: string): void {
+    if (connection.isClosed) return;
+    connection.isClosed = true;
+    const { addon, poll, peers, counters, events } = this.#options;
+    addon.pollRemove(poll, connection.fd);
+    addon.close(connection.fd);
+    if (connection.peer >= 0) peers.connection[connection.peer] = -1;
+    this.#connections[connection.index] = undefined;
+    this.#freeIndices.push(connection.index);
+    this.#indexOf.delete(connection.id);
+    this.#closing.delete(connection);
+    const others = (this.#perAddress.get(connection.address) ?? 1) - 1;
+    if (others > 0) this.#perAddress.set(connection.address, others);
+    else this.#perAddress.delete(connection.address);
+    counters.count(Counter.TcpClosed);
+    events.closed(connection.id, reason);
+  }
+}
+
+class Connection {
+  readonly fd: number;
+  readonly id: TcpConnectionId;
+  readonly index: number;
+  readonly address: string;
+  readonly queue: TcpSendQueue;
+  partial = NOTHING;
+  partialBytes = 0;
+  peer = -1;
+  waitsForRoom = false;
+  /** 0: not closing. */
+  closeAt = 0;
+  isClosed = false;
+  readonly #frameBytes: number;
+
+  constructor(fd: number, id: TcpConnectionId, index: number, address: string, frameBytes: number) {
+    this.fd = fd;
+    this.id = id;
+    this.index = index;
+    this.address = address;
+    this.queue = new TcpSendQueue(frameBytes);
+    this.#frameBytes = frameBytes;
+  }
+
+  /** Keeps the beginning of a frame; never more than one frame, since longer ones close the connection. */
+  keep(bytes: Uint8Array, from: number, to: number): void {
+    this.partialBytes = to - from;
+    if (this.partialBytes === 0) return;
+    if (this.partial.length === 0) this.partial = new Uint8Array(this.#frameBytes);
+    for (let i = from; i < to; i++) this.partial[i - from] = bytes[i];
+  }
+}
+
+const NOTHING = new Uint8Array(0);
+const PREFIX_BYTES = 2;
+const CONTROL_BYTES_MAX = 2048;
+const READ_BYTES = 65_536;
+const FRAMES_PER_READ = 256;
+const ACCEPTS_PER_TURN = 64;
+/** Offices behind one address exist; a thousand half-open logins from one do not. */
+const CONNECTIONS_PER_ADDRESS = 256;
+const UNSENT_BYTES_MAX = 1024 * 1024;
+const CLOSE_WITHIN_MS = 5_000;
+const POLL_READABLE = 1;
+const POLL_WRITABLE = 2;
+const POLL_HANGUP = 4;
+const EAGAIN = 11;

@@ -1,0 +1,480 @@
+import { extname } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { Worker } from 'node:worker_threads';
+import { InternalError, TransientError } from '../../net/errors.ts';
+import type { Ipv4 } from '../../net/ipv4.ts';
+import { prefixSize, type Ipv4Prefix } from '../../net/ipv4-prefix.ts';
+import type {
+  DataChannel,
+  DataChannelNotification,
+  DataKeyMaterial,
+  PeerRecord,
+  PeerTraffic,
+  PolicyTables,
+  SocketAddressBytes,
+  TcpConnectionId,
+} from '../data-channel.ts';
+import { AddressOwners, Traffic, TRAFFIC_FIELDS } from '../tunnel/peer-table.ts';
+import { THREAD_COUNTER_BYTES, ThreadCounters } from '../tunnel/thread-counters.ts';
+import { ControlInbox } from './control-inbox.ts';
+import { loadAddon } from './load-addon.ts';
+import type { NativeAddon } from './native-addon.ts';
+import { ByteRing } from './ring.ts';
+import { RecordKind, type RecordRing } from './ring-record.ts';
+import {
+  Doorbell,
+  recordRing,
+  type SharedLinks,
+  ThreadWord,
+  type TunnelThreadStart,
+  type TunnelVerb,
+  type VerbMessage,
+} from './thread-link.ts';
+import { sumCounters, type TunnelCounters } from './tunnel-counters.ts';
+
+export interface TunnelHostOptions {
+  readonly addon?: NativeAddon;
+  readonly transport: 'udp' | 'tcp';
+  /** One for each thread, in reuseport order; empty for TCP. */
+  readonly udpDescriptors: readonly number[];
+  /** One listener for each thread; empty for UDP. */
+  readonly tcpDescriptors: readonly number[];
+  /** One queue for each thread; their number is the number of threads, a power of two. */
+  readonly tunDescriptors: readonly number[];
+  readonly tunMtu: number;
+  readonly gatewayAddress: Ipv4;
+  readonly clientCidr: Ipv4Prefix;
+  /** Peers at one time. Absent: as many as the client network has addresses, at most 32,768. */
+  readonly maxPeers?: number;
+  /** A tunnel thread died. Absent: the process does, since nothing it forwards can be relied on. */
+  readonly onFailure?: (error: Error) => void;
+}
+
+/**
+ * The control thread's side of the tunnel threads: starts them, turns verbs into messages, rings into notifications,
+ * and reads what they count. Verbs of one turn of the event loop travel together. The descriptors stay the caller's.
+ */
+export class TunnelHost implements DataChannel {
+  readonly threads: number;
+  readonly #options: TunnelHostOptions;
+  readonly #addon: NativeAddon;
+  readonly #links: SharedLinks;
+  readonly #words: Int32Array;
+  readonly #workers: readonly ThreadHandle[];
+  readonly #inbox: ControlInbox;
+  readonly #slots: number;
+  readonly #peers = new Map<number, HostPeer>();
+  readonly #remotes = new Map<string, number>();
+  readonly #policyWaits: PolicyWait[] = [];
+  readonly #onExit: () => void;
+  #listener: (notification: DataChannelNotification) => void = () => undefined;
+  #policyEpoch = 0;
+  #flushPending = false;
+  #stopped = false;
+
+  /** Resolves when every thread waits for packets. */
+  static async start(options: TunnelHostOptions): Promise<TunnelHost> {
+    const host = new TunnelHost(options);
+    try {
+      await Promise.all(host.#workers.map((worker) => worker.started));
+    } catch (error) {
+      await host.stop();
+      throw error;
+    }
+    return host;
+  }
+
+  private constructor(options: TunnelHostOptions) {
+    const threads = options.tunDescriptors.length;
+    const sockets = options.transport === 'udp' ? options.udpDescriptors : options.tcpDescriptors;
+    if (threads < 1 || threads > THREADS_MAX || (threads & (threads - 1)) !== 0 || sockets.length !== threads) {
+      throw new InternalError(
+        `${threads} TUN queues and ${sockets.length} sockets: expected as many of each, a power of two up to ${THREADS_MAX}`,
+      );
+    }
+    this.threads = threads;
+    this.#options = options;
+    this.#addon = options.addon ?? loadAddon();
+    const maxPeers = options.maxPeers ?? Math.min(prefixSize(options.clientCidr), PEERS_MAX);
+    // Any thread may get all TCP peers, and a freed id rests for a minute before it is used again.
+    this.#slots = 2 * maxPeers + SPARE_SLOTS;
+    this.#links = this.#makeLinks();
+    this.#words = new Int32Array(this.#links.words);
+    this.#inbox = new ControlInbox({
+      addon: this.#addon,
+      links: this.#links,
+      onNotification: (notification) => this.#listener(notification),
+      onUnowned: (bytes, remote) => this.deliverData(bytes, remote),
+      onTurn: () => this.#afterAcknowledgements(),
+    });
+    // A worker in a native wait would hold up the end of the process for ever.
+    this.#onExit = () => this.#signalStop();
+    process.on('exit', this.#onExit);
+    this.#workers = options.tunDescriptors.map((tun, thread) =>
+      this.#startThread(thread, tun, sockets[thread], maxPeers),
+    );
+  }
+
+  onNotification(listener: (notification: DataChannelNotification) => void): void {
+    this.#listener = listener;
+  }
+
+  // ---- verbs ----
+
+  newPeer(peer: PeerRecord): void {
+    if (Math.floor(peer.peerId / this.threads) >= this.#slots) {
+      // More churn than there are slots: this one client is told to come again, nobody else notices.
+      const { peerId, generation } = peer;
+      queueMicrotask(() => this.#listener({ kind: 'keepaliveLost', peerId, generation }));
+      return;
+    }
+    this.deletePeer(peer.peerId);
+    const remoteKey = peer.transport.kind === 'udp' ? keyOfRemote(peer.transport.remote) : null;
+    if (remoteKey !== null) this.#remotes.set(remoteKey, peer.peerId);
+    const worker = this.#workerOf(peer.peerId);
+    this.#peers.set(peer.peerId, { remoteKey, keys: new Map(), madeBy: worker.sequence + 1 });
+    this.#post(peer.peerId, { verb: 'newPeer', peer });
+  }
+
+  setRemote(peerId: number, remote: SocketAddressBytes): void {
+    const peer = this.#peers.get(peerId);
+    if (peer === undefined) return;
+    this.#forgetRemote(peerId, peer);
+    peer.remoteKey = keyOfRemote(remote);
+    this.#remotes.set(peer.remoteKey, peerId);
+    this.#post(peerId, { verb: 'setRemote', peerId, remote });
+  }
+
+  setGroups(peerId: number, groups: Int32Array): void {
+    if (this.#peers.has(peerId)) this.#post(peerId, { verb: 'setGroups', peerId, groups });
+  }
+
+  deletePeer(peerId: number): void {
+    const peer = this.#peers.get(peerId);
+    if (peer === undefined) return;
+    this.#peers.delete(peerId);
+    this.#forgetRemote(peerId, peer);
+    this.#post(peerId, { verb: 'deletePeer', peerId });
+    for (const handle of peer.keys.values()) this.#freeLater(peerId, handle);
+  }
+
+  /** @throws TransientError when the native key table is full. */
+  newKey(peerId: number, slot: 'primary' | 'secondary', key: DataKeyMaterial): void {
+    const peer = this.#peers.get(peerId);
+    const { keyId } = key;
+    try {
+      if (peer === undefined) return;
+      const handle = this.#addon.keyInstall(key);
+      if (handle < 0) throw new TransientError('The table of data keys is full');
+      const replaced = peer.keys.get(keyId);
+      peer.keys.set(keyId, handle);
+      this.#post(peerId, { verb: 'newKey', peerId, slot, keyId, handle });
+      if (replaced !== undefined) this.#freeLater(peerId, replaced);
+    } finally {
+      for (const secret of [key.encryptKey, key.encryptIv, key.decryptKey, key.decryptIv]) secret.fill(0);
+    }
+  }
+
+  swapKeys(peerId: number): void {
+    if (this.#peers.has(peerId)) this.#post(peerId, { verb: 'swapKeys', peerId });
+  }
+
+  deleteKey(peerId: number, keyId: number): void {
+    const peer = this.#peers.get(peerId);
+    const handle = peer?.keys.get(keyId);
+    if (peer === undefined || handle === undefined) return;
+    peer.keys.delete(keyId);
+    this.#post(peerId, { verb: 'deleteKey', peerId, keyId });
+    this.#freeLater(peerId, handle);
+  }
+
+  setPolicy(policy: PolicyTables): void {
+    this.#policyEpoch = policy.epoch;
+    for (const worker of this.#workers) this.#enqueue(worker, { verb: 'setPolicy', policy });
+    const sequences = this.#workers.map((worker) => worker.sequence + 1);
+    this.#policyWaits.push({ epoch: policy.epoch, sequences, resolvers: [] });
+  }
+
+  /** Resolves when every thread has swapped to `epoch` or a later one; at once if none is on its way. */
+  policyEnforced(epoch: number): Promise<void> {
+    const wait = this.#policyWaits.find((candidate) => candidate.epoch >= epoch);
+    if (wait === undefined) return Promise.resolve();
+    return new Promise((resolve) => wait.resolvers.push(resolve));
+  }
+
+  get policyEpoch(): number {
+    return this.#policyEpoch;
+  }
+
+  transmitTcp(connection: TcpConnectionId, bytes: Uint8Array): void {
+    const worker = this.#workers[connection & THREAD_MASK];
+    if (worker === undefined || this.#stopped) return;
+    if (!worker.ring.begin(RecordKind.TransmitTcp, bytes.length)) {
+      // A stream cannot lose a frame.
+      this.closeTcp(connection);
+      return;
+    }
+    worker.ring.setConnection(connection);
+    worker.ring.setPayload(bytes, 0, bytes.length);
+    worker.ring.ring.publish();
+    worker.doorbell.ring();
+  }
+
+  closeTcp(connection: TcpConnectionId): void {
+    const worker = this.#workers[connection & THREAD_MASK];
+    // Behind the bytes: the thread reads verbs first, so the message waits for its ring.
+    if (worker !== undefined) this.#enqueue(worker, { verb: 'closeTcp', connection });
+  }
+
+  /**
+   * Hands over a data packet that came to the control socket: DATA_V1, or DATA_V2 without a peer id. Its peer is the one
+   * at that remote; without one it is dropped, as data from strangers is.
+   */
+  deliverData(bytes: Uint8Array, remote: SocketAddressBytes): void {
+    const peerId = this.#remotes.get(keyOfRemote(remote));
+    if (peerId === undefined || bytes.length > STRAY_BYTES_MAX) return;
+    const worker = this.#workerOf(peerId);
+    if (!worker.ring.begin(RecordKind.Wire, bytes.length)) return;
+    worker.ring.setPeer(peerId, 0, 0);
+    worker.ring.setRemote(new Int32Array(Uint8Array.from(remote).buffer), 0);
+    worker.ring.setPayload(bytes, 0, bytes.length);
+    worker.ring.ring.publish();
+    worker.doorbell.ring();
+  }
+
+  // ---- what the threads know ----
+
+  /** Inner traffic of a peer, also after its end until the id is used again; undefined for an id never used. */
+  traffic(peerId: number): PeerTraffic | undefined {
+    const slot = Math.floor(peerId / this.threads);
+    const worker = this.#workerOf(peerId);
+    if (slot >= this.#slots || worker.traffic[slot * TRAFFIC_FIELDS + Traffic.LastReceived] === 0) return undefined;
+    const peer = this.#peers.get(peerId);
+    // What stands there until the thread has made the new peer is its predecessor's.
+    if (peer !== undefined && peer.madeBy > this.#applied(worker)) return NO_TRAFFIC;
+    return readTraffic(worker.traffic, slot);
+  }
+
+  counters(): TunnelCounters {
+    return sumCounters(
+      this.#addon.counterNames(),
+      this.#workers.map((worker) => worker.counters),
+      this.#workers.map((worker) => readTraffic(worker.traffic, this.#slots)),
+    );
+  }
+
+  /** Stops the threads and frees what they used. Resolves when they are gone. */
+  async stop(): Promise<void> {
+    if (this.#stopped) return;
+    this.#flush();
+    this.#stopped = true;
+    this.#signalStop();
+    await Promise.all(this.#workers.map((worker) => worker.ended));
+    process.off('exit', this.#onExit);
+    this.#inbox.close();
+    for (const worker of this.#workers) for (const { handle } of worker.toFree) this.#addon.keyFree(handle);
+    for (const peer of this.#peers.values()) for (const handle of peer.keys.values()) this.#addon.keyFree(handle);
+    for (const wakeup of this.#links.wakeups) this.#addon.close(wakeup);
+    for (const wait of this.#policyWaits) for (const resolve of wait.resolvers) resolve();
+  }
+
+  // ---- messages ----
+
+  #workerOf(peerId: number): ThreadHandle {
+    return this.#workers[peerId % this.threads];
+  }
+
+  #post(peerId: number, verb: TunnelVerb): void {
+    this.#enqueue(this.#workerOf(peerId), verb);
+  }
+
+  /** What is called for in one turn leaves in one message: no packet sees a part of it. */
+  #enqueue(worker: ThreadHandle, verb: TunnelVerb): void {
+    if (this.#stopped) return;
+    worker.verbs.push(verb);
+    if (this.#flushPending) return;
+    this.#flushPending = true;
+    queueMicrotask(() => this.#flush());
+  }
+
+  #flush(): void {
+    this.#flushPending = false;
+    if (this.#stopped) return;
+    for (const worker of this.#workers) {
+      if (worker.verbs.length === 0) continue;
+      const message: VerbMessage = { sequence: ++worker.sequence, verbs: worker.verbs };
+      worker.verbs = [];
+      worker.worker.postMessage(message);
+      Atomics.store(this.#words, worker.thread * ThreadWord.Count + ThreadWord.VerbsPosted, message.sequence);
+      worker.doorbell.ring();
+    }
+  }
+
+  #applied(worker: ThreadHandle): number {
+    return Atomics.load(this.#words, worker.thread * ThreadWord.Count + ThreadWord.VerbsApplied);
+  }
+
+  /** The thread may still use the key until it has read the message that is being made. */
+  #freeLater(peerId: number, handle: number): void {
+    const worker = this.#workerOf(peerId);
+    worker.toFree.push({ sequence: worker.sequence + 1, handle });
+  }
+
+  #afterAcknowledgements(): void {
+    for (const worker of this.#workers) {
+      const applied = this.#applied(worker);
+      while (worker.toFree.length > 0 && worker.toFree[0].sequence <= applied) {
+        const freed = worker.toFree.shift();
+        if (freed !== undefined) this.#addon.keyFree(freed.handle);
+      }
+    }
+    for (let wait = this.#policyWaits[0]; wait !== undefined; wait = this.#policyWaits[0]) {
+      const { sequences } = wait;
+      if (!this.#workers.every((worker, index) => this.#applied(worker) >= sequences[index])) return;
+      this.#policyWaits.shift();
+      for (const resolve of wait.resolvers) resolve();
+    }
+  }
+
+  #forgetRemote(peerId: number, peer: HostPeer): void {
+    if (peer.remoteKey !== null && this.#remotes.get(peer.remoteKey) === peerId) this.#remotes.delete(peer.remoteKey);
+  }
+
+  // ---- threads ----
+
+  #makeLinks(): SharedLinks {
+    const each = <T>(make: (index: number) => T): T[] =>
+      Array.from({ length: this.threads }, (_, index) => make(index));
+    return {
+      words: new SharedArrayBuffer((this.threads + 1) * ThreadWord.Count * 4),
+      wakeups: Array.from({ length: this.threads + 1 }, () => this.#addon.eventCreate()),
+      owners: AddressOwners.sharedFor(this.#options.clientCidr),
+      traffic: each(() => new SharedArrayBuffer((this.#slots + 1) * TRAFFIC_FIELDS * 8)),
+      counters: each(() => new SharedArrayBuffer(THREAD_COUNTER_BYTES)),
+      between: each((from) => each((to) => (from === to ? null : ByteRing.shared(THREAD_RING_BYTES)))),
+      known: each(() => ByteRing.shared(KNOWN_RING_BYTES)),
+      stranger: each(() => ByteRing.shared(STRANGER_RING_BYTES)),
+      fromControl: each(() => ByteRing.shared(CONTROL_RING_BYTES)),
+    };
+  }
+
+  #startThread(thread: number, tun: number, socket: number, maxPeers: number): ThreadHandle {
+    const { transport, tunMtu, gatewayAddress, clientCidr, onFailure } = this.#options;
+    const start: TunnelThreadStart = {
+      thread,
+      threads: this.threads,
+      transport,
+      socket,
+      tun,
+      tunMtu,
+      gatewayAddress,
+      clientCidr,
+      slots: this.#slots,
+      maxConnections: maxPeers + SPARE_CONNECTIONS,
+      shared: this.#links,
+    };
+    const here = fileURLToPath(import.meta.url);
+    const worker = new Worker(new URL(`./tunnel-worker${extname(here)}`, import.meta.url), {
+      name: `tunnel-${thread}`,
+      workerData: start,
+      resourceLimits: { maxYoungGenerationSizeMb: YOUNG_GENERATION_MB },
+    });
+    let isStarted = false;
+    const started = new Promise<void>((resolve, reject) => {
+      worker.once('message', () => {
+        isStarted = true;
+        resolve();
+      });
+      worker.once('error', (error: Error) => {
+        if (!isStarted) reject(error);
+        else if (onFailure !== undefined) onFailure(error);
+        else throw new InternalError(`Tunnel thread ${thread} died`, { cause: error });
+      });
+    });
+    const ended = new Promise<void>((resolve) => worker.once('exit', () => resolve()));
+    return {
+      thread,
+      worker,
+      started,
+      ended,
+      doorbell: new Doorbell(this.#links, thread, (fd) => this.#addon.eventSignal(fd)),
+      ring: recordRing(this.#links.fromControl[thread]),
+      traffic: new Float64Array(this.#links.traffic[thread]),
+      counters: new ThreadCounters(this.#links.counters[thread]),
+      sequence: 0,
+      verbs: [],
+      toFree: [],
+    };
+  }
+
+  #signalStop(): void {
+    for (let thread = 0; thread < this.threads; thread++) {
+      Atomics.store(this.#words, thread * ThreadWord.Count + ThreadWord.Stop, 1);
+      this.#addon.eventSignal(this.#links.wakeups[thread]);
+    }
+  }
+}
+
+interface HostPeer {
+  remoteKey: string | null;
+  readonly keys: Map<number, number>;
+  /** Sequence of the message that carries newPeer. */
+  readonly madeBy: number;
+}
+
+interface ThreadHandle {
+  readonly thread: number;
+  readonly worker: Worker;
+  readonly started: Promise<void>;
+  readonly ended: Promise<void>;
+  readonly doorbell: Doorbell;
+  readonly ring: RecordRing;
+  readonly traffic: Float64Array;
+  readonly counters: ThreadCounters;
+  /** Of the last message posted. */
+  sequence: number;
+  verbs: TunnelVerb[];
+  readonly toFree: { readonly sequence: number; readonly handle: number }[];
+}
+
+interface PolicyWait {
+  readonly epoch: number;
+  readonly sequences: readonly number[];
+  readonly resolvers: (() => void)[];
+}
+
+function readTraffic(table: Float64Array, slot: number): PeerTraffic {
+  const at = slot * TRAFFIC_FIELDS;
+  return {
+    ingressBytes: table[at + Traffic.IngressBytes],
+    ingressPackets: table[at + Traffic.IngressPackets],
+    egressBytes: table[at + Traffic.EgressBytes],
+    egressPackets: table[at + Traffic.EgressPackets],
+    lastReceived: table[at + Traffic.LastReceived],
+  };
+}
+
+/** The bytes of an address row that name the remote. */
+function keyOfRemote(remote: SocketAddressBytes): string {
+  return Buffer.from(remote.buffer, remote.byteOffset, REMOTE_KEY_BYTES).toString('latin1');
+}
+
+const NO_TRAFFIC: PeerTraffic = {
+  ingressBytes: 0,
+  ingressPackets: 0,
+  egressBytes: 0,
+  egressPackets: 0,
+  lastReceived: 0,
+};
+const REMOTE_KEY_BYTES = 24;
+const STRAY_BYTES_MAX = 4096;
+const THREADS_MAX = 256;
+const THREAD_MASK = 0xff;
+const PEERS_MAX = 32_768;
+const SPARE_SLOTS = 1024;
+const SPARE_CONNECTIONS = 256;
+const YOUNG_GENERATION_MB = 6;
+const THREAD_RING_BYTES = 1 << 20;
+const KNOWN_RING_BYTES = 1 << 19;
+const STRANGER_RING_BYTES = 1 << 19;
+const CONTROL_RING_BYTES = 1 << 20;
