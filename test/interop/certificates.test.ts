@@ -1,0 +1,159 @@
+import assert from 'node:assert/strict';
+import { writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { test } from 'node:test';
+import {
+  CLIENT_AUTH,
+  mint,
+  mintRsa,
+  pem,
+  revocationListDer,
+  SERVER_AUTH,
+  type TestCertificate,
+} from '../support/certificates.ts';
+import { waitForProgress } from '../support/flows.ts';
+import { endpoint, rule, secret, targetNetwork, yamlOf } from '../support/manifests.ts';
+import { TARGETS } from '../support/netns.ts';
+import { skipWithoutNamespaces } from '../support/requirements.ts';
+import type { StockClient } from '../support/stock-client.ts';
+import { waitFor } from '../support/wait.ts';
+import { World } from '../support/world.ts';
+
+const skip = skipWithoutNamespaces();
+const authority = await mint({ commonName: 'company ca', authority: true });
+const aliceSerial = '0a11ce';
+const alice = await mint({ commonName: 'alice', issuer: authority, serial: aliceSerial, usages: [CLIENT_AUTH] });
+const bob = await mint({ commonName: 'bob', issuer: authority, usages: [CLIENT_AUTH] });
+
+const OWN_CA = [
+  endpoint(),
+  targetNetwork(),
+  rule('192.168.0.0/24'),
+  secret('clients', { 'ca.crt': authority.certificatePem }),
+];
+
+function clientWith(
+  world: World,
+  certificate: TestCertificate,
+  options: readonly string[] = [],
+  index = 0,
+): StockClient {
+  const cert = join(world.lab.folder, `${index}.crt`);
+  const key = join(world.lab.folder, `${index}.key`);
+  writeFileSync(cert, certificate.certificatePem);
+  writeFileSync(key, certificate.keyPem, { mode: 0o600 });
+  const profile = world.gateway
+    .clientConfig()
+    .replace(/<cert>[\s\S]*<\/cert>/, `cert ${cert}`)
+    .replace(/<key>[\s\S]*<\/key>/, `key ${key}`);
+  return world.client({ index, profile, options });
+}
+
+for (const { version, tls } of [
+  { version: 'TLS 1.2', tls: ['--tls-version-max', '1.2'] },
+  { version: 'TLS 1.3', tls: ['--tls-version-min', '1.3'] },
+]) {
+  test(`[P48] [C88] only good certificates connect with ${version}`, { skip }, async (t) => {
+    const foreignCa = await mint({ commonName: 'company ca', authority: true });
+    const hour = 3_600_000;
+    const refused: Readonly<Record<string, TestCertificate>> = {
+      'of a foreign CA of the same name': await mint({ commonName: 'alice', issuer: foreignCa, usages: [CLIENT_AUTH] }),
+      expired: await mint({
+        commonName: 'alice',
+        issuer: authority,
+        usages: [CLIENT_AUTH],
+        notBefore: new Date(Date.now() - 2 * hour),
+        notAfter: new Date(Date.now() - hour),
+      }),
+      'for servers': await mint({ commonName: 'alice', issuer: authority, usages: [SERVER_AUTH] }),
+      'without a common name': await mint({ commonName: null, issuer: authority, usages: [CLIENT_AUTH] }),
+    };
+    const world = await World.create(t, { manifests: { 'all.yaml': yamlOf(...OWN_CA) } });
+    for (const [what, certificate] of Object.entries(refused)) {
+      await t.test(`a certificate ${what} is refused`, async () => {
+        const client = clientWith(world, certificate, tls);
+        assert.match(await client.refused(), /AUTH_FAILED,certificate not accepted/);
+        await client.exited();
+      });
+    }
+    await t.test('a good one connects', async () => {
+      const client = await clientWith(world, alice, tls).connected();
+      assert.ok(await world.agent().reaches(TARGETS.vpc));
+      await client.stop();
+    });
+    assert.deepEqual(
+      world.gateway.connections().filter(({ status }) => status === 'failed'),
+      [],
+      'refused certificates make no connection record',
+    );
+  });
+}
+
+test('[C89] RSA certificates connect too', { skip }, async (t) => {
+  const rsaAuthority = mintRsa({ commonName: 'rsa ca', bits: 2048 });
+  const world = await World.create(t, {
+    manifests: {
+      'all.yaml': yamlOf(
+        endpoint(),
+        targetNetwork(),
+        rule('192.168.0.0/24'),
+        secret('clients', { 'ca.crt': authority.certificatePem + rsaAuthority.certificatePem }),
+      ),
+    },
+  });
+  await clientWith(world, mintRsa({ commonName: 'rosa', bits: 2048, issuer: rsaAuthority })).connected();
+  assert.ok(await world.agent().reaches(TARGETS.vpc));
+});
+
+test('[P49] [C91] who is revoked while connected is cut, nobody else', { skip }, async (t) => {
+  const listOf = (serials: readonly string[]): object =>
+    secret('revoked', { 'crl.pem': pem('X509 CRL', revocationListDer({ authority, serials })) });
+  const [, ...rest] = OWN_CA;
+  const source = { secretRef: { name: 'revoked', key: 'crl.pem' } };
+  const withList = endpoint({ spec: { clientCertificateRevocationList: { source } } });
+  const world = await World.create(t, {
+    clients: 2,
+    manifests: { 'all.yaml': yamlOf(withList, ...rest), 'crl.yaml': yamlOf(listOf([])) },
+  });
+  const revoked = await clientWith(world, alice, [], 0).connected();
+  await clientWith(world, bob, [], 1).connected();
+  const download = await world.agent(1).download(TARGETS.vpc);
+
+  world.gateway.write('crl.yaml', yamlOf(listOf([aliceSerial])));
+  await revoked.exited();
+  await waitForProgress(download);
+  const names = world.gateway
+    .connections()
+    .filter(({ status }) => status === 'active')
+    .map(({ commonName }) => commonName);
+  assert.deepEqual(names, ['bob']);
+
+  const again = clientWith(world, alice, [], 0);
+  assert.match(await again.refused(), /AUTH_FAILED,certificate not accepted/);
+});
+
+test('[C92] [C93] a list that cannot be used keeps new clients out and says why', { skip }, async (t) => {
+  const [, ...rest] = OWN_CA;
+  const source = { secretRef: { name: 'revoked', key: 'crl.pem' } };
+  const expired = revocationListDer({ authority, serials: [], nextUpdate: '20250601000000Z' });
+  const world = await World.create(t, {
+    manifests: {
+      'all.yaml': yamlOf(endpoint({ spec: { clientCertificateRevocationList: { source } } }), ...rest),
+      'crl.yaml': yamlOf(
+        secret('revoked', { 'crl.pem': pem('X509 CRL', revocationListDer({ authority, serials: [] })) }),
+      ),
+    },
+  });
+  const connected = await clientWith(world, alice).connected();
+  world.gateway.write('crl.yaml', yamlOf(secret('revoked', { 'crl.pem': pem('X509 CRL', expired) })));
+  const condition = await waitFor('the condition', () =>
+    world.gateway
+      .status()
+      .objects.flatMap(({ conditions }) => conditions)
+      .find(({ type, status }) => type === 'RevocationListValid' && status === 'False'),
+  );
+  assert.equal(condition.reason, 'Expired');
+  assert.ok(await world.agent().reaches(TARGETS.vpc), 'who is connected stays');
+  await connected.stop();
+  await clientWith(world, alice).refused();
+});

@@ -1,0 +1,49 @@
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import { waitForProgress } from '../support/flows.ts';
+import { endpoint, rule, targetNetwork, yamlOf } from '../support/manifests.ts';
+import { TARGETS } from '../support/netns.ts';
+import { skipWithoutNamespaces } from '../support/requirements.ts';
+import { waitFor } from '../support/wait.ts';
+import { World } from '../support/world.ts';
+
+const skip = skipWithoutNamespaces();
+
+for (const transport of ['udp', 'tcp'] as const) {
+  for (const { side, options, timers } of [
+    { side: 'the client', options: ['--reneg-sec', '4'], timers: undefined },
+    { side: 'the server', options: ['--reneg-sec', '0'], timers: { renegotiateMs: 4000 } },
+  ]) {
+    test(
+      `[P88] [P90] [P91] nine renewals by ${side} over ${transport} lose no packet of a stream`,
+      { skip },
+      async (t) => {
+        const world = await World.create(t, {
+          manifests: { 'all.yaml': yamlOf(endpoint({ transport }), targetNetwork(), rule('192.168.0.0/24')) },
+          ...(timers === undefined ? {} : { timers }),
+        });
+        const client = await world.connect({ options });
+        const agent = world.agent();
+        const download = await agent.download(TARGETS.vpc);
+        const up = await agent.sendStream(TARGETS.vpc, 50);
+        const down = await agent.receiveStream(TARGETS.vpc);
+
+        // Nine exchanges wrap the three-bit key id.
+        await waitFor('nine renewals', () => client.keyExchanges() >= 10, 90_000);
+        await waitForProgress(download);
+        await download.stop();
+        await up.stop();
+
+        const sent = (await up.state()).packets;
+        const arrived = await waitFor('the stream to arrive', async () => {
+          const count = Object.values(await world.target.sunk())[0] ?? 0;
+          return count >= sent ? count : undefined;
+        });
+        const { packets, highestNumber } = await down.state();
+        assert.deepEqual({ arrived, packets }, { arrived: sent, packets: highestNumber });
+        const connections = world.gateway.connections();
+        assert.equal(connections.length, 1, 'the connection is still the first one');
+      },
+    );
+  }
+}
