@@ -22,6 +22,8 @@ export const RecordKind = {
   KeyExhausted: 12,
   /** Control → thread: bytes for a TCP connection. */
   TransmitTcp: 13,
+  /** Control → thread: close behind what was transmitted. */
+  CloseTcp: 14,
 } as const;
 export type RecordKind = (typeof RecordKind)[keyof typeof RecordKind];
 
@@ -32,6 +34,9 @@ const WORD = { Kind: 0, Peer: 1, Generation: 2, KeyId: 3 } as const;
 const CONNECTION_AT = 16;
 const REMOTE_AT = 24;
 export const RECORD_HEAD_BYTES = REMOTE_AT + REMOTE_BYTES;
+
+/** The longest wire packet that changes threads: more than any tunnel MTU that we offer, and any control packet. */
+export const STRAY_BYTES_MAX = 4096;
 
 /** Writes records of one ring and reads them back, field by field and without objects. */
 export class RecordRing {

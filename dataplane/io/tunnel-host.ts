@@ -1,6 +1,3 @@
-import { extname } from 'node:path';
-import { fileURLToPath } from 'node:url';
-import { Worker } from 'node:worker_threads';
 import { InternalError, TransientError } from '../../net/errors.ts';
 import type { Ipv4 } from '../../net/ipv4.ts';
 import { prefixSize, type Ipv4Prefix } from '../../net/ipv4-prefix.ts';
@@ -14,23 +11,14 @@ import type {
   SocketAddressBytes,
   TcpConnectionId,
 } from '../data-channel.ts';
-import { AddressOwners, Traffic, TRAFFIC_FIELDS } from '../tunnel/peer-table.ts';
-import { THREAD_COUNTER_BYTES, ThreadCounters } from '../tunnel/thread-counters.ts';
+import { Traffic, TRAFFIC_FIELDS } from '../tunnel/peer-table.ts';
 import { ControlInbox } from './control-inbox.ts';
 import { loadAddon } from './load-addon.ts';
 import type { NativeAddon } from './native-addon.ts';
-import { ByteRing } from './ring.ts';
-import { RecordKind, type RecordRing } from './ring-record.ts';
-import {
-  Doorbell,
-  recordRing,
-  type SharedLinks,
-  ThreadWord,
-  type TunnelThreadStart,
-  type TunnelVerb,
-  type VerbMessage,
-} from './thread-link.ts';
+import { STRAY_BYTES_MAX } from './ring-record.ts';
+import type { SharedLinks, TunnelVerb } from './thread-link.ts';
 import { sumCounters, type TunnelCounters } from './tunnel-counters.ts';
+import { makeSharedLinks, TunnelThreadHandle } from './tunnel-thread-handle.ts';
 
 export interface TunnelHostOptions {
   readonly addon?: NativeAddon;
@@ -59,8 +47,7 @@ export class TunnelHost implements DataChannel {
   readonly #options: TunnelHostOptions;
   readonly #addon: NativeAddon;
   readonly #links: SharedLinks;
-  readonly #words: Int32Array;
-  readonly #workers: readonly ThreadHandle[];
+  readonly #workers: readonly TunnelThreadHandle[];
   readonly #inbox: ControlInbox;
   readonly #slots: number;
   readonly #peers = new Map<number, HostPeer>();
@@ -98,8 +85,7 @@ export class TunnelHost implements DataChannel {
     const maxPeers = options.maxPeers ?? Math.min(prefixSize(options.clientCidr), PEERS_MAX);
     // Any thread may get all TCP peers, and a freed id rests for a minute before it is used again.
     this.#slots = 2 * maxPeers + SPARE_SLOTS;
-    this.#links = this.#makeLinks();
-    this.#words = new Int32Array(this.#links.words);
+    this.#links = makeSharedLinks(this.#addon, threads, this.#slots, options.clientCidr);
     this.#inbox = new ControlInbox({
       addon: this.#addon,
       links: this.#links,
@@ -108,11 +94,24 @@ export class TunnelHost implements DataChannel {
       onTurn: () => this.#afterAcknowledgements(),
     });
     // A worker in a native wait would hold up the end of the process for ever.
-    this.#onExit = () => this.#signalStop();
+    this.#onExit = () => this.#workers.forEach((worker) => worker.signalStop());
     process.on('exit', this.#onExit);
-    this.#workers = options.tunDescriptors.map((tun, thread) =>
-      this.#startThread(thread, tun, sockets[thread], maxPeers),
-    );
+    this.#workers = options.tunDescriptors.map((tun, thread) => {
+      const start = {
+        thread,
+        threads,
+        transport: options.transport,
+        socket: sockets[thread],
+        tun,
+        tunMtu: options.tunMtu,
+        gatewayAddress: options.gatewayAddress,
+        clientCidr: options.clientCidr,
+        slots: this.#slots,
+        maxConnections: maxPeers + SPARE_CONNECTIONS,
+        shared: this.#links,
+      };
+      return new TunnelThreadHandle(this.#addon, start, (error) => this.#onThreadDeath(thread, error));
+    });
   }
 
   onNotification(listener: (notification: DataChannelNotification) => void): void {
@@ -131,8 +130,8 @@ export class TunnelHost implements DataChannel {
     this.deletePeer(peer.peerId);
     const remoteKey = peer.transport.kind === 'udp' ? keyOfRemote(peer.transport.remote) : null;
     if (remoteKey !== null) this.#remotes.set(remoteKey, peer.peerId);
-    const worker = this.#workerOf(peer.peerId);
-    this.#peers.set(peer.peerId, { remoteKey, keys: new Map(), madeBy: worker.sequence + 1 });
+    const madeBy = this.#workerOf(peer.peerId).nextSequence;
+    this.#peers.set(peer.peerId, { remoteKey, keys: new Map(), madeBy });
     this.#post(peer.peerId, { verb: 'newPeer', peer });
   }
 
@@ -142,7 +141,7 @@ export class TunnelHost implements DataChannel {
     this.#forgetRemote(peerId, peer);
     peer.remoteKey = keyOfRemote(remote);
     this.#remotes.set(peer.remoteKey, peerId);
-    this.#post(peerId, { verb: 'setRemote', peerId, remote });
+    this.#post(peerId, { verb: 'setRemote', peerId, remote: Uint8Array.from(remote) });
   }
 
   setGroups(peerId: number, groups: Int32Array): void {
@@ -155,7 +154,7 @@ export class TunnelHost implements DataChannel {
     this.#peers.delete(peerId);
     this.#forgetRemote(peerId, peer);
     this.#post(peerId, { verb: 'deletePeer', peerId });
-    for (const handle of peer.keys.values()) this.#freeLater(peerId, handle);
+    for (const handle of peer.keys.values()) this.#workerOf(peerId).freeKeyLater(handle);
   }
 
   /** @throws TransientError when the native key table is full. */
@@ -169,7 +168,7 @@ export class TunnelHost implements DataChannel {
       const replaced = peer.keys.get(keyId);
       peer.keys.set(keyId, handle);
       this.#post(peerId, { verb: 'newKey', peerId, slot, keyId, handle });
-      if (replaced !== undefined) this.#freeLater(peerId, replaced);
+      if (replaced !== undefined) this.#workerOf(peerId).freeKeyLater(replaced);
     } finally {
       for (const secret of [key.encryptKey, key.encryptIv, key.decryptKey, key.decryptIv]) secret.fill(0);
     }
@@ -185,13 +184,13 @@ export class TunnelHost implements DataChannel {
     if (peer === undefined || handle === undefined) return;
     peer.keys.delete(keyId);
     this.#post(peerId, { verb: 'deleteKey', peerId, keyId });
-    this.#freeLater(peerId, handle);
+    this.#workerOf(peerId).freeKeyLater(handle);
   }
 
   setPolicy(policy: PolicyTables): void {
     this.#policyEpoch = policy.epoch;
     for (const worker of this.#workers) this.#enqueue(worker, { verb: 'setPolicy', policy });
-    const sequences = this.#workers.map((worker) => worker.sequence + 1);
+    const sequences = this.#workers.map((worker) => worker.nextSequence);
     this.#policyWaits.push({ epoch: policy.epoch, sequences, resolvers: [] });
   }
 
@@ -208,22 +207,14 @@ export class TunnelHost implements DataChannel {
 
   transmitTcp(connection: TcpConnectionId, bytes: Uint8Array): void {
     const worker = this.#workers[connection & THREAD_MASK];
-    if (worker === undefined || this.#stopped) return;
-    if (!worker.ring.begin(RecordKind.TransmitTcp, bytes.length)) {
-      // A stream cannot lose a frame.
-      this.closeTcp(connection);
-      return;
-    }
-    worker.ring.setConnection(connection);
-    worker.ring.setPayload(bytes, 0, bytes.length);
-    worker.ring.ring.publish();
-    worker.doorbell.ring();
+    // A stream cannot lose a frame.
+    if (worker !== undefined && !worker.transmitTcp(connection, bytes)) this.closeTcp(connection);
   }
 
   closeTcp(connection: TcpConnectionId): void {
     const worker = this.#workers[connection & THREAD_MASK];
-    // Behind the bytes: the thread reads verbs first, so the message waits for its ring.
-    if (worker !== undefined) this.#enqueue(worker, { verb: 'closeTcp', connection });
+    if (worker === undefined || worker.closeTcp(connection)) return;
+    this.#enqueue(worker, { verb: 'closeTcp', connection });
   }
 
   /**
@@ -233,13 +224,7 @@ export class TunnelHost implements DataChannel {
   deliverData(bytes: Uint8Array, remote: SocketAddressBytes): void {
     const peerId = this.#remotes.get(keyOfRemote(remote));
     if (peerId === undefined || bytes.length > STRAY_BYTES_MAX) return;
-    const worker = this.#workerOf(peerId);
-    if (!worker.ring.begin(RecordKind.Wire, bytes.length)) return;
-    worker.ring.setPeer(peerId, 0, 0);
-    worker.ring.setRemote(new Int32Array(Uint8Array.from(remote).buffer), 0);
-    worker.ring.setPayload(bytes, 0, bytes.length);
-    worker.ring.ring.publish();
-    worker.doorbell.ring();
+    this.#workerOf(peerId).deliverWire(peerId, bytes, remote);
   }
 
   // ---- what the threads know ----
@@ -251,7 +236,7 @@ export class TunnelHost implements DataChannel {
     if (slot >= this.#slots || worker.traffic[slot * TRAFFIC_FIELDS + Traffic.LastReceived] === 0) return undefined;
     const peer = this.#peers.get(peerId);
     // What stands there until the thread has made the new peer is its predecessor's.
-    if (peer !== undefined && peer.madeBy > this.#applied(worker)) return NO_TRAFFIC;
+    if (peer !== undefined && peer.madeBy > worker.applied) return NO_TRAFFIC;
     return readTraffic(worker.traffic, slot);
   }
 
@@ -268,11 +253,11 @@ export class TunnelHost implements DataChannel {
     if (this.#stopped) return;
     this.#flush();
     this.#stopped = true;
-    this.#signalStop();
+    for (const worker of this.#workers) worker.signalStop();
     await Promise.all(this.#workers.map((worker) => worker.ended));
     process.off('exit', this.#onExit);
     this.#inbox.close();
-    for (const worker of this.#workers) for (const { handle } of worker.toFree) this.#addon.keyFree(handle);
+    for (const worker of this.#workers) worker.freeKeys(Infinity);
     for (const peer of this.#peers.values()) for (const handle of peer.keys.values()) this.#addon.keyFree(handle);
     for (const wakeup of this.#links.wakeups) this.#addon.close(wakeup);
     for (const wait of this.#policyWaits) for (const resolve of wait.resolvers) resolve();
@@ -280,7 +265,7 @@ export class TunnelHost implements DataChannel {
 
   // ---- messages ----
 
-  #workerOf(peerId: number): ThreadHandle {
+  #workerOf(peerId: number): TunnelThreadHandle {
     return this.#workers[peerId % this.threads];
   }
 
@@ -289,9 +274,9 @@ export class TunnelHost implements DataChannel {
   }
 
   /** What is called for in one turn leaves in one message: no packet sees a part of it. */
-  #enqueue(worker: ThreadHandle, verb: TunnelVerb): void {
+  #enqueue(worker: TunnelThreadHandle, verb: TunnelVerb): void {
     if (this.#stopped) return;
-    worker.verbs.push(verb);
+    worker.add(verb);
     if (this.#flushPending) return;
     this.#flushPending = true;
     queueMicrotask(() => this.#flush());
@@ -300,37 +285,14 @@ export class TunnelHost implements DataChannel {
   #flush(): void {
     this.#flushPending = false;
     if (this.#stopped) return;
-    for (const worker of this.#workers) {
-      if (worker.verbs.length === 0) continue;
-      const message: VerbMessage = { sequence: ++worker.sequence, verbs: worker.verbs };
-      worker.verbs = [];
-      worker.worker.postMessage(message);
-      Atomics.store(this.#words, worker.thread * ThreadWord.Count + ThreadWord.VerbsPosted, message.sequence);
-      worker.doorbell.ring();
-    }
-  }
-
-  #applied(worker: ThreadHandle): number {
-    return Atomics.load(this.#words, worker.thread * ThreadWord.Count + ThreadWord.VerbsApplied);
-  }
-
-  /** The thread may still use the key until it has read the message that is being made. */
-  #freeLater(peerId: number, handle: number): void {
-    const worker = this.#workerOf(peerId);
-    worker.toFree.push({ sequence: worker.sequence + 1, handle });
+    for (const worker of this.#workers) worker.flush();
   }
 
   #afterAcknowledgements(): void {
-    for (const worker of this.#workers) {
-      const applied = this.#applied(worker);
-      while (worker.toFree.length > 0 && worker.toFree[0].sequence <= applied) {
-        const freed = worker.toFree.shift();
-        if (freed !== undefined) this.#addon.keyFree(freed.handle);
-      }
-    }
+    for (const worker of this.#workers) worker.freeKeys();
     for (let wait = this.#policyWaits[0]; wait !== undefined; wait = this.#policyWaits[0]) {
       const { sequences } = wait;
-      if (!this.#workers.every((worker, index) => this.#applied(worker) >= sequences[index])) return;
+      if (!this.#workers.every((worker, index) => worker.applied >= sequences[index])) return;
       this.#policyWaits.shift();
       for (const resolve of wait.resolvers) resolve();
     }
@@ -340,78 +302,10 @@ export class TunnelHost implements DataChannel {
     if (peer.remoteKey !== null && this.#remotes.get(peer.remoteKey) === peerId) this.#remotes.delete(peer.remoteKey);
   }
 
-  // ---- threads ----
-
-  #makeLinks(): SharedLinks {
-    const each = <T>(make: (index: number) => T): T[] =>
-      Array.from({ length: this.threads }, (_, index) => make(index));
-    return {
-      words: new SharedArrayBuffer((this.threads + 1) * ThreadWord.Count * 4),
-      wakeups: Array.from({ length: this.threads + 1 }, () => this.#addon.eventCreate()),
-      owners: AddressOwners.sharedFor(this.#options.clientCidr),
-      traffic: each(() => new SharedArrayBuffer((this.#slots + 1) * TRAFFIC_FIELDS * 8)),
-      counters: each(() => new SharedArrayBuffer(THREAD_COUNTER_BYTES)),
-      between: each((from) => each((to) => (from === to ? null : ByteRing.shared(THREAD_RING_BYTES)))),
-      known: each(() => ByteRing.shared(KNOWN_RING_BYTES)),
-      stranger: each(() => ByteRing.shared(STRANGER_RING_BYTES)),
-      fromControl: each(() => ByteRing.shared(CONTROL_RING_BYTES)),
-    };
-  }
-
-  #startThread(thread: number, tun: number, socket: number, maxPeers: number): ThreadHandle {
-    const { transport, tunMtu, gatewayAddress, clientCidr, onFailure } = this.#options;
-    const start: TunnelThreadStart = {
-      thread,
-      threads: this.threads,
-      transport,
-      socket,
-      tun,
-      tunMtu,
-      gatewayAddress,
-      clientCidr,
-      slots: this.#slots,
-      maxConnections: maxPeers + SPARE_CONNECTIONS,
-      shared: this.#links,
-    };
-    const here = fileURLToPath(import.meta.url);
-    const worker = new Worker(new URL(`./tunnel-worker${extname(here)}`, import.meta.url), {
-      name: `tunnel-${thread}`,
-      workerData: start,
-      resourceLimits: { maxYoungGenerationSizeMb: YOUNG_GENERATION_MB },
-    });
-    let isStarted = false;
-    const started = new Promise<void>((resolve, reject) => {
-      worker.once('message', () => {
-        isStarted = true;
-        resolve();
-      });
-      worker.once('error', (error: Error) => {
-        if (!isStarted) reject(error);
-        else if (onFailure !== undefined) onFailure(error);
-        else throw new InternalError(`Tunnel thread ${thread} died`, { cause: error });
-      });
-    });
-    const ended = new Promise<void>((resolve) => worker.once('exit', () => resolve()));
-    return {
-      thread,
-      worker,
-      started,
-      ended,
-      doorbell: new Doorbell(this.#links, thread, (fd) => this.#addon.eventSignal(fd)),
-      ring: recordRing(this.#links.fromControl[thread]),
-      traffic: new Float64Array(this.#links.traffic[thread]),
-      counters: new ThreadCounters(this.#links.counters[thread]),
-      sequence: 0,
-      verbs: [],
-      toFree: [],
-    };
-  }
-
-  #signalStop(): void {
-    for (let thread = 0; thread < this.threads; thread++) {
-      Atomics.store(this.#words, thread * ThreadWord.Count + ThreadWord.Stop, 1);
-      this.#addon.eventSignal(this.#links.wakeups[thread]);
-    }
+  #onThreadDeath(thread: number, error: Error): void {
+    const { onFailure } = this.#options;
+    if (onFailure === undefined) throw new InternalError(`Tunnel thread ${thread} died`, { cause: error });
+    onFailure(error);
   }
 }
 
@@ -420,21 +314,6 @@ interface HostPeer {
   readonly keys: Map<number, number>;
   /** Sequence of the message that carries newPeer. */
   readonly madeBy: number;
-}
-
-interface ThreadHandle {
-  readonly thread: number;
-  readonly worker: Worker;
-  readonly started: Promise<void>;
-  readonly ended: Promise<void>;
-  readonly doorbell: Doorbell;
-  readonly ring: RecordRing;
-  readonly traffic: Float64Array;
-  readonly counters: ThreadCounters;
-  /** Of the last message posted. */
-  sequence: number;
-  verbs: TunnelVerb[];
-  readonly toFree: { readonly sequence: number; readonly handle: number }[];
 }
 
 interface PolicyWait {
@@ -467,14 +346,8 @@ const NO_TRAFFIC: PeerTraffic = {
   lastReceived: 0,
 };
 const REMOTE_KEY_BYTES = 24;
-const STRAY_BYTES_MAX = 4096;
 const THREADS_MAX = 256;
 const THREAD_MASK = 0xff;
 const PEERS_MAX = 32_768;
 const SPARE_SLOTS = 1024;
 const SPARE_CONNECTIONS = 256;
-const YOUNG_GENERATION_MB = 6;
-const THREAD_RING_BYTES = 1 << 20;
-const KNOWN_RING_BYTES = 1 << 19;
-const STRANGER_RING_BYTES = 1 << 19;
-const CONTROL_RING_BYTES = 1 << 20;

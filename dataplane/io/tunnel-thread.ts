@@ -7,8 +7,9 @@ import type { ForwarderPort, InnerAccess, PeerEvent } from '../tunnel/forwarder-
 import { PacketBatch, PacketVerdict } from '../tunnel/packet-batch.ts';
 import { AddressOwners, PeerTable } from '../tunnel/peer-table.ts';
 import { Counter, ThreadCounters } from '../tunnel/thread-counters.ts';
+import { ControlOutbox } from './control-outbox.ts';
 import type { NativeAddon } from './native-addon.ts';
-import { RecordKind, type RecordRing } from './ring-record.ts';
+import { RecordKind, type RecordRing, STRAY_BYTES_MAX } from './ring-record.ts';
 import { TcpTransport } from './tcp-transport.ts';
 import {
   Doorbell,
@@ -43,8 +44,7 @@ export class TunnelThread implements ForwarderPort {
   readonly #doorbells: readonly Doorbell[];
   readonly #out: readonly (RecordRing | undefined)[];
   readonly #in: readonly RecordRing[];
-  readonly #known: RecordRing;
-  readonly #stranger: RecordRing;
+  readonly #control: ControlOutbox;
   /** Wire packets and inner packets that other threads handed over. */
   readonly #strays: PacketBatch;
   readonly #inner: PacketBatch;
@@ -83,8 +83,12 @@ export class TunnelThread implements ForwarderPort {
       recordRing(shared.fromControl[thread]),
       ...shared.between.flatMap((row) => (row[thread] === null ? [] : [recordRing(row[thread])])),
     ];
-    this.#known = recordRing(shared.known[thread]);
-    this.#stranger = recordRing(shared.stranger[thread]);
+    this.#control = new ControlOutbox(
+      recordRing(shared.known[thread]),
+      recordRing(shared.stranger[thread]),
+      this.#doorbells[threads],
+      this.#counters,
+    );
     this.#strays = new PacketBatch(addon, { slots: STRAY_SLOTS, bytes: STRAY_SLOTS * STRAY_BYTES_MAX });
     this.#inner = new PacketBatch(addon, {
       slots: INNER_SLOTS,
@@ -155,7 +159,7 @@ export class TunnelThread implements ForwarderPort {
     this.#forwarder.liveness.scan(this.#now);
     this.#tcp?.expire(this.#now);
     for (let next = this.#unreportedCloses[0]; next !== undefined; next = this.#unreportedCloses[0]) {
-      if (!this.#reportClose(next.connection, next.reason)) break;
+      if (!this.#control.tcpClosed(next.connection, next.reason)) break;
       this.#unreportedCloses.shift();
     }
     if (this.#now >= this.#countersDue) {
@@ -238,6 +242,7 @@ export class TunnelThread implements ForwarderPort {
       const kind = from.next();
       if (kind === 0) break;
       if (kind === RecordKind.TransmitTcp) this.#tcp?.transmitControl(from.connection, from.copyPayload());
+      else if (kind === RecordKind.CloseTcp) this.#tcp?.closeGently(from.connection, this.#now);
       else if (kind === RecordKind.Wire) this.#takeStray(from, strays++);
       else if (kind === RecordKind.InnerChecked) this.#takeInner(from, PacketVerdict.ToClient);
       else if (kind === RecordKind.InnerUnchecked) this.#takeInner(from, PacketVerdict.Pending);
@@ -323,64 +328,33 @@ export class TunnelThread implements ForwarderPort {
   }
 
   passUnowned(batch: PacketBatch, slot: number): void {
-    const ring = this.#stranger;
-    if (batch.length[slot] > STRAY_BYTES_MAX || !ring.begin(RecordKind.Unowned, batch.length[slot])) {
-      this.#counters.drop(DropReason.RingFull);
-      return;
-    }
-    ring.setRemote(batch.remoteWords, batch.source[slot]);
-    this.#send(ring, batch, slot, this.#controlDoorbell);
+    if (!this.#control.unowned(batch, slot)) this.#counters.drop(DropReason.RingFull);
   }
 
+  /** What finds no room is lost, as on any full link: the reliability layer sends it again. */
   passControl(batch: PacketBatch, slot: number, connection: number, standing: 'known' | 'stranger'): void {
-    const ring = standing === 'known' ? this.#known : this.#stranger;
-    if (batch.length[slot] > STRAY_BYTES_MAX || !ring.begin(RecordKind.ControlPacket, batch.length[slot])) {
-      this.#counters.count(Counter.ControlRingFull);
-      return;
-    }
-    if (connection >= 0) ring.setConnection(this.#tcp?.idAt(connection) ?? 0);
-    else ring.setRemote(batch.remoteWords, batch.source[slot]);
-    this.#send(ring, batch, slot, this.#controlDoorbell);
+    const id = connection < 0 ? undefined : this.#tcp?.idAt(connection);
+    if (id === undefined) this.#control.datagram(batch, slot, standing);
+    else this.#control.frame(batch, slot, id, standing);
   }
 
   notify(event: PeerEvent, peer: number, keyId: number): boolean {
-    if (!this.#beginControl(this.#known, KIND_OF[event], 0)) return false;
-    this.#known.setPeer(this.#peers.peerIdOf(peer), this.#peers.generation[peer], keyId);
-    this.#publishControl(this.#known);
-    return true;
+    return this.#control.peerEvent(event, this.#peers.peerIdOf(peer), this.#peers.generation[peer], keyId);
   }
 
   notifyFloat(peer: number, batch: PacketBatch, row: number): boolean {
-    if (!this.#beginControl(this.#known, RecordKind.Floated, 0)) return false;
-    this.#known.setPeer(this.#peers.peerIdOf(peer), this.#peers.generation[peer], 0);
-    this.#known.setRemote(batch.remoteWords, row);
-    this.#publishControl(this.#known);
-    return true;
+    const generation = this.#peers.generation[peer];
+    return this.#control.floated(this.#peers.peerIdOf(peer), generation, batch.remoteWords, row);
   }
 
   closeStream(connection: number, reason: string): void {
     this.#tcp?.closeNow(connection, reason);
   }
 
-  get #controlDoorbell(): Doorbell {
-    return this.#doorbells[this.#start.threads];
-  }
-
   #send(ring: RecordRing, batch: PacketBatch, slot: number, doorbell: Doorbell): void {
     ring.setPayload(batch.bytes, batch.offset[slot], batch.length[slot]);
     ring.ring.publish();
     doorbell.ring();
-  }
-
-  #beginControl(ring: RecordRing, kind: RecordKind, payloadBytes: number): boolean {
-    if (ring.begin(kind, payloadBytes)) return true;
-    this.#counters.count(Counter.ControlRingFull);
-    return false;
-  }
-
-  #publishControl(ring: RecordRing): void {
-    ring.ring.publish();
-    this.#controlDoorbell.ring();
   }
 
   // ---- TCP ----
@@ -398,9 +372,9 @@ export class TunnelThread implements ForwarderPort {
       peers: this.#peers,
       counters: this.#counters,
       events: {
-        opened: (connection, remote) => this.#reportOpen(connection, remote),
+        opened: (connection, remote) => this.#control.tcpOpened(connection, remote),
         closed: (connection, reason) => {
-          if (!this.#reportClose(connection, reason)) this.#unreportedCloses.push({ connection, reason });
+          if (!this.#control.tcpClosed(connection, reason)) this.#unreportedCloses.push({ connection, reason });
         },
         frames: (count, index, peer) =>
           this.#forwarder.clients.receiveTcp(transport.batch, count, index, peer, this.#now),
@@ -408,33 +382,7 @@ export class TunnelThread implements ForwarderPort {
     });
     return transport;
   }
-
-  /** On the strangers' ring, like all that comes before login: what is said first is heard first. */
-  #reportOpen(connection: TcpConnectionId, remote: Uint8Array): boolean {
-    if (!this.#beginControl(this.#stranger, RecordKind.TcpOpened, 0)) return false;
-    this.#stranger.setConnection(connection);
-    this.#stranger.setRemote(new Int32Array(remote.buffer, remote.byteOffset, remote.byteLength / 4), 0);
-    this.#publishControl(this.#stranger);
-    return true;
-  }
-
-  #reportClose(connection: TcpConnectionId, reason: string): boolean {
-    const text = UTF8.encode(reason);
-    if (!this.#beginControl(this.#stranger, RecordKind.TcpClosed, text.length)) return false;
-    this.#stranger.setConnection(connection);
-    this.#stranger.setPayload(text, 0, text.length);
-    this.#publishControl(this.#stranger);
-    return true;
-  }
 }
-
-const UTF8 = new TextEncoder();
-const KIND_OF = {
-  keepaliveLost: RecordKind.KeepaliveLost,
-  exitNotified: RecordKind.ExitNotified,
-  keySwitched: RecordKind.KeySwitched,
-  keyExhausted: RecordKind.KeyExhausted,
-} as const;
 
 const TAG_WAKEUP = 0;
 const TAG_TUN = 1;
@@ -443,8 +391,6 @@ const FIRST_CONNECTION_TAG = 16;
 const EVENTS_PER_WAIT = 64;
 const RECORDS_PER_TURN = 64;
 const STRAY_SLOTS = RECORDS_PER_TURN;
-/** Larger than any packet of a tunnel MTU that we offer, and than any control packet. */
-export const STRAY_BYTES_MAX = 4096;
 const INNER_SLOTS = RECORDS_PER_TURN;
 const INNER_BYTES = 8 * 65_536;
 const COUNTERS_EVERY_MS = 250;

@@ -7,5 +7,6 @@ import { TunnelThread } from './tunnel-thread.ts';
 /** Entry of a tunnel thread; started by TunnelHost only. */
 if (parentPort === null) throw new InternalError('tunnel-worker.ts runs in a worker thread');
 const thread = new TunnelThread(loadAddon(), workerData as TunnelThreadStart, parentPort); // TunnelHost made it.
+// oxlint-disable-next-line unicorn/require-post-message-target-origin -- a worker's port, not a window
 parentPort.postMessage('ready');
 thread.run();

@@ -1,5 +1,4 @@
 import type { Ipv4Prefix } from '../../net/ipv4-prefix.ts';
-import { prefixSize } from '../../net/ipv4-prefix.ts';
 import type { PeerRecord, SocketAddressBytes } from '../data-channel.ts';
 import { DataKeys } from './data-channel.ts';
 import { REMOTE_BYTES, WIRE_FLAG_LZO_STUB, WIRE_FLAG_TCP } from './packet-batch.ts';
@@ -200,10 +199,7 @@ export class AddressOwners {
   readonly #network: number;
   readonly #peers: Int32Array;
 
-  static sharedFor(clientCidr: Ipv4Prefix): SharedArrayBuffer {
-    return new SharedArrayBuffer(prefixSize(clientCidr) * 4);
-  }
-
+  /** @param shared one word for each address of the network. */
   constructor(clientCidr: Ipv4Prefix, shared: SharedArrayBuffer) {
     this.#network = clientCidr.address;
     this.#peers = new Int32Array(shared);
