@@ -1,0 +1,120 @@
+import assert from 'node:assert/strict';
+import { mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { describe, it } from 'node:test';
+import { runExplain } from '../../cli/explain.ts';
+import { runValidate } from '../../cli/validate.ts';
+import { memoryIo } from '../support/memory-io.ts';
+
+const EXAMPLES = join(import.meta.dirname, '..', '..', 'examples');
+
+interface Row {
+  readonly groups: readonly string[];
+  readonly to: string;
+  readonly answer: string;
+  readonly decidedBy: string;
+}
+
+/** Rows of the tables in a README: group, address, `allowed` or a reason, and sometimes what decided. */
+function rowsOf(markdown: string): readonly Row[] {
+  return markdown
+    .split('\n')
+    .map((line) => line.split('|').map((cell) => cell.trim()))
+    .filter((cells) => /^\d+\.\d+\.\d+\.\d+$/.test(cells[2] ?? ''))
+    .map(([, group = '', to = '', answer = '', decidedBy = '']) => ({
+      groups: group === '-' ? [] : [group],
+      to,
+      answer,
+      decidedBy,
+    }));
+}
+
+async function assertRows(manifests: readonly string[], endpoint: string, rows: readonly Row[]): Promise<void> {
+  assert.ok(rows.length > 0, 'the README has a table');
+  for (const group of new Set(rows.map((row) => row.groups.join()))) {
+    const ofGroup = rows.filter((row) => row.groups.join() === group);
+    const groups = ofGroup[0]?.groups ?? [];
+    const io = memoryIo();
+    const to = ofGroup.map((row) => row.to);
+    const code = await runExplain({ manifests, endpoint, to, groups, quotas: {}, output: 'json' }, io);
+    const lines = io.outText().trimEnd().split('\n');
+    assert.equal(code, ofGroup.every((row) => row.answer === 'allowed') ? 0 : 1, io.errText());
+    assert.equal(lines.length, ofGroup.length, io.errText());
+    for (const [index, row] of ofGroup.entries()) assertRow(row, lines[index] ?? '');
+  }
+}
+
+function assertRow(row: Row, line: string): void {
+  const answer = JSON.parse(line);
+  const label = `${row.groups.join()} to ${row.to}: ${line}`;
+  assert.equal(answer.to, row.to);
+  assert.equal(answer.reason, row.answer === 'allowed' ? 'Allowed' : row.answer, label);
+  assert.equal(answer.allowed, row.answer === 'allowed', label);
+  const route = /route ([^,]+)/.exec(row.decidedBy)?.[1];
+  const rule = /rule ([^,]+)/.exec(row.decidedBy)?.[1];
+  if (route !== undefined) assert.equal(answer.route, route, label);
+  if (rule !== undefined) assert.equal(answer.rule, rule, label);
+}
+
+function endpointIn(folder: string): string {
+  const yaml = readdirSync(folder)
+    .filter((name) => name.endsWith('.yaml'))
+    .map((name) => readFileSync(join(folder, name), 'utf8'))
+    .join('\n');
+  return /kind: ClientVpnEndpoint\nmetadata:\n {2}name: (\S+)/.exec(yaml)?.[1] ?? '';
+}
+
+describe('examples', () => {
+  const folders = readdirSync(EXAMPLES, { withFileTypes: true }).filter((entry) => entry.isDirectory());
+  for (const { name } of folders.filter((entry) => entry.name !== 'restrict-by-group')) {
+    const folder = join(EXAMPLES, name);
+    it(`${name} is valid and reaches what its README says [C41] [C42] [C43] [C47]`, async () => {
+      const io = memoryIo();
+      assert.equal(await runValidate({ manifests: [folder], quotas: {} }, io), 0, io.outText());
+      await assertRows([folder], endpointIn(folder), rowsOf(readFileSync(join(folder, 'README.md'), 'utf8')));
+    });
+  }
+
+  const groups = join(EXAMPLES, 'restrict-by-group');
+  const sections = readFileSync(join(groups, 'README.md'), 'utf8').split('\n## ').slice(1);
+  const tags = ['[D61]', '[D62]', '[D63]', '[D64]', '[D65]', '[D66]', '[D67]', '[D68]'];
+  for (const [index, section] of sections.entries()) {
+    const file = section.slice(0, section.indexOf(':'));
+    it(`restrict-by-group/${file} is valid and decides as the guide says ${tags[index] ?? ''}`, async () => {
+      const manifests = [join(groups, 'base'), join(groups, file)];
+      const io = memoryIo();
+      assert.equal(await runValidate({ manifests, quotas: {} }, io), 0, io.outText());
+      await assertRows(manifests, 'groups', rowsOf(section));
+    });
+  }
+
+  it('restrict-by-group has a section for each file', () => {
+    const files = readdirSync(groups).filter((name) => name.endsWith('.yaml'));
+    assert.deepEqual(files.toSorted(), sections.map((section) => section.slice(0, section.indexOf(':'))).toSorted());
+    assert.equal(files.length, 8);
+  });
+
+  it('the five-rule example opens all to all without rules 1 and 5 [D68]', async () => {
+    const base = join(groups, 'base');
+    const text = readFileSync(join(groups, 'five-rules.yaml'), 'utf8');
+    const kept = text.split('---\n').filter((document) => !/name: rule-[15]\n/.test(document));
+    assert.equal(kept.length, 3);
+    const folder = mkdtempSync(join(tmpdir(), 'cvpn-five-'));
+    writeFileSync(join(folder, 'rules.yaml'), kept.join('---\n'));
+    for (const group of ['Group1', 'Group2', 'Group3']) {
+      const io = memoryIo();
+      const to = ['10.1.0.5', '172.131.0.5', '203.0.113.9'];
+      const options = {
+        manifests: [base, folder],
+        endpoint: 'groups',
+        to,
+        groups: [group],
+        quotas: {},
+        output: 'json',
+      } as const;
+      assert.equal(await runExplain(options, io), 0, io.outText());
+    }
+    rmSync(folder, { recursive: true });
+  });
+});
