@@ -78,7 +78,8 @@ export class AdmissionControl {
       case Opcode.AckV1:
       case Opcode.ControlWkcV1:
         return this.#startWithCookie(remote, opening, now);
-      default:
+      case Opcode.SoftResetV1:
+      case Opcode.HardResetServerV2:
         return drop('not-an-opening');
     }
   }

@@ -18,7 +18,7 @@ export function applySnapshot(state: EngineState, config: DataPlaneConfig): void
   const withdrawals = new Withdrawals(after.config.secrets, after.snapshot.authentication);
   const resetsAll = after.snapshot.resetPolicy === 'Guide' && isResetByGuide(before, after);
   let expired = 0;
-  for (const peer of [...state.peers.connected()]) {
+  for (const peer of state.peers.connected()) {
     state.touch(peer);
     const { tunnel } = peer;
     if (tunnel === undefined) continue;

@@ -287,7 +287,7 @@ export class Engine {
     for (const opening of state.tcp.all())
       if (state.peers.at(opening.remote.key).length === 0) this.#closeTcpOpening(opening.remote.key);
     const reason = 'the gateway is shutting down';
-    for (const peer of [...state.peers.all()]) {
+    for (const peer of state.peers.all()) {
       if (peer.phase === 'connected') {
         endPeer(state, peer, 'shutdown', restartMessage({ keepCredentials: true, nextRemote: false, reason }));
         peer.lingerUntil = Math.min(peer.lingerUntil, state.now + SHUTDOWN_LINGER_MS);

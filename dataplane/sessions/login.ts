@@ -8,6 +8,7 @@ import { parsePeerInfo, type PeerInfo } from '../protocol/peer-info.ts';
 import { cancelLogin, endPeer, recordFailure, releaseKeyMethodBytes } from './ending.ts';
 import type { EngineState } from './engine-state.ts';
 import { establish } from './establish.ts';
+import { commonNameOf } from './presented-name.ts';
 import { remoteText, type ClientWords, type Peer } from './peer.ts';
 import { completeRenewal } from './renewal.ts';
 
@@ -28,6 +29,8 @@ export function onKeyMethod(state: EngineState, peer: Peer, key: KeyState, messa
     }),
   );
   const { username, password } = message;
+  const certificate = peer.certificates.get(key.tls) ?? null;
+  if (purpose === 'login') peer.commonName = commonNameOf(certificate);
   // What stays for the key derivation must not hold the password.
   key.client = { ...message, password: '' };
 
@@ -53,7 +56,7 @@ export function onKeyMethod(state: EngineState, peer: Peer, key: KeyState, messa
         requestId,
         purpose,
         remoteAddress: peer.remote.address,
-        certificate: peer.certificates.get(key.tls) ?? null,
+        certificate,
         username,
         password,
       },

@@ -61,6 +61,8 @@ export class Peer {
   remote: Remote;
   phase: PeerPhase = 'opening';
   username = '';
+  /** As the certificate claims, until a login has been granted. */
+  commonName = '';
   client: ClientWords = { version: '', platform: '', ui: '' };
   negotiated: Negotiated | undefined;
   understandsDnsOption = false;
@@ -122,7 +124,7 @@ export function factsOf(peer: Peer): ConnectionFacts {
     peerId: tunnel?.peerId ?? null,
     generation: tunnel?.generation ?? null,
     username: tunnel?.identity.username ?? peer.username,
-    commonName: tunnel?.identity.commonName ?? '',
+    commonName: tunnel?.identity.commonName ?? peer.commonName,
     groups: tunnel?.identity.groups ?? [],
     clientIp: tunnel === undefined ? null : formatIpv4(tunnel.tunnelAddress),
     remote: remoteText(remote),
