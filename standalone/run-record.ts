@@ -27,8 +27,13 @@ export class RunRecorder {
   }
 
   clear(): void {
-    this.#folder.remove(FILE);
+    forgetRecord(this.#folder);
   }
+}
+
+/** After everything it names has been undone. */
+export function forgetRecord(folder: StateFolder): void {
+  folder.remove(FILE);
 }
 
 /** What the last run left behind; null after an orderly end. `unreadable`: there is a record, but not a whole one. */

@@ -187,6 +187,11 @@ export async function recoverNetSetup(record: NetSetupRecord): Promise<boolean> 
   return true;
 }
 
+/** Removes a gateway's table, if it is there. */
+export async function removeRules(table: string): Promise<void> {
+  await runNftScript(removalScript(table));
+}
+
 async function undoRecord(record: NetSetupRecord): Promise<void> {
   if (record.switched.length > 0) {
     await withRtnetlink(async (rtnetlink) => {
@@ -198,7 +203,7 @@ async function undoRecord(record: NetSetupRecord): Promise<void> {
     });
   }
   // Last, so that nothing is forwarded for others while forwarding is still on.
-  await runNftScript(removalScript(record.table));
+  await removeRules(record.table);
 }
 
 /** An interface that vanished meanwhile is none to change; one that still is there must obey. */

@@ -1,0 +1,48 @@
+import type { Command } from 'commander';
+import { TerminalError } from '../net/errors.ts';
+import { stateDirOption } from './options.ts';
+
+interface ClientConfigFlags {
+  readonly stateDir: string;
+  readonly endpoint: string;
+  readonly client?: string;
+  readonly remote?: string;
+  readonly output?: string;
+}
+
+export function addClientConfigCommand(program: Command): void {
+  program
+    .command('client-config')
+    .summary('write a file for a client')
+    .description(
+      'Writes a client file (.ovpn) that stock OpenVPN clients take as it is, whether or not the gateway is running.\n' +
+        'It holds private keys: hand it over safely.',
+    )
+    .addOption(stateDirOption())
+    .requiredOption('--endpoint <name>', 'the ClientVpnEndpoint')
+    .option('--client <cn>', 'common name of the certificate to put in, made at the first time (--auto-pki)')
+    .option('--remote <host>', 'name or address that clients can reach; default: the address of this machine')
+    .option('--output <file>', 'file to write, mode 0600; default: standard output')
+    .addHelpText(
+      'after',
+      `
+Examples:
+  sudo clientvpn client-config --state-dir ./.state --endpoint quickstart --client laptop --output laptop.ovpn
+  sudo clientvpn client-config --state-dir ./.state --endpoint corp --remote vpn.example.com > corp.ovpn`,
+    )
+    .action(async (flags: ClientConfigFlags) => {
+      const { clientConfigText, guessRemote } = await import('../standalone/client-config.ts');
+      const { writeFileAtomic } = await import('../standalone/state-folder.ts');
+      const remote = flags.remote ?? (await guessRemote());
+      if (remote === undefined)
+        throw new TerminalError('This machine has no route to guess its address from. Use --remote');
+      const { stateDir, endpoint, client } = flags;
+      const text = await clientConfigText({ stateDir, endpoint, client, remote }, new Date());
+      if (flags.remote === undefined)
+        process.stderr.write(
+          `Clients will connect to ${remote}, this machine's address. To choose another: --remote HOST\n`,
+        );
+      if (flags.output === undefined) process.stdout.write(text);
+      else writeFileAtomic(flags.output, text);
+    });
+}

@@ -1,0 +1,65 @@
+import type { Command } from 'commander';
+import { runExplain } from './explain.ts';
+import { manifestsOption, outputOption, quotaOption, type QuotaLimits } from './options.ts';
+import { runValidate } from './validate.ts';
+
+interface ExplainFlags {
+  readonly manifests: readonly string[];
+  readonly endpoint: string;
+  readonly to: readonly string[];
+  readonly group?: readonly string[];
+  readonly targetNetwork?: string;
+  readonly quota: QuotaLimits;
+  readonly output: 'text' | 'json';
+}
+
+export function addValidateCommand(program: Command): void {
+  program
+    .command('validate')
+    .summary('check manifests')
+    .description(
+      'Checks manifests against the schema and rules of crds/ and against each other, and prints each finding\n' +
+        'as FILE:LINE: KIND/NAME: FIELD: MESSAGE. Exits 0 when they are valid, 2 when not. Needs no gateway and no root.',
+    )
+    .addOption(manifestsOption())
+    .addOption(quotaOption())
+    .addHelpText('after', '\nExample:\n  clientvpn validate --manifests examples/quickstart')
+    .action(async (flags: { readonly manifests: readonly string[]; readonly quota: QuotaLimits }) => {
+      process.exitCode = await runValidate({ manifests: flags.manifests, quotas: flags.quota }, io());
+    });
+}
+
+export function addExplainCommand(program: Command): void {
+  program
+    .command('explain')
+    .summary('tell whether a client would reach an address, and why')
+    .description(
+      'Tells, from the manifests alone, whether a client with these groups would reach each address, and which\n' +
+        'route and rule decide. Exits 0 when all are allowed, 1 when one is refused, 2 on bad input.',
+    )
+    .addOption(manifestsOption())
+    .requiredOption('--endpoint <name>', 'the ClientVpnEndpoint')
+    .requiredOption('--to <ip...>', 'IPv4 addresses')
+    .option('--group <id...>', 'groups of the client')
+    .option('--target-network <name>', 'the TargetNetwork; may be left out when the endpoint has one')
+    .addOption(quotaOption())
+    .addOption(outputOption(['text', 'json']))
+    .addHelpText(
+      'after',
+      `
+Examples:
+  clientvpn explain --manifests examples/quickstart --endpoint quickstart --to 10.0.2.119
+  clientvpn explain --manifests . --endpoint corp --group engineering managers --to 172.16.0.10 8.8.8.8 --output json`,
+    )
+    .action(async (flags: ExplainFlags) => {
+      const { manifests, endpoint, to, group = [], targetNetwork, quota: quotas, output } = flags;
+      process.exitCode = await runExplain(
+        { manifests, endpoint, to, groups: group, targetNetwork, quotas, output },
+        io(),
+      );
+    });
+}
+
+function io(): { readonly out: NodeJS.WriteStream; readonly err: NodeJS.WriteStream } {
+  return { out: process.stdout, err: process.stderr };
+}

@@ -1,0 +1,43 @@
+import { InvalidArgumentError, Option } from 'commander';
+
+/** Options that several commands have, with the same meaning everywhere. */
+export function manifestsOption(): Option {
+  return new Option(
+    '--manifests <path...>',
+    'YAML files, or folders of them: kinds of clientvpn.dev, Secrets and ConfigMaps',
+  ).makeOptionMandatory();
+}
+
+export function stateDirOption(): Option {
+  return new Option('--state-dir <dir>', 'folder with what the gateway keeps').makeOptionMandatory();
+}
+
+/** Collected as `{ name: limit }`; names and limits are judged by the command. */
+export function quotaOption(): Option {
+  return new Option('--quota <name=n...>', 'raise a quota: authorization-rules, routes or endpoints')
+    .argParser(addQuota)
+    .default({}, 'those of the guide');
+}
+
+export function outputOption<T extends string>(formats: readonly [T, ...T[]]): Option {
+  return new Option('--output <format>', 'how to print').choices(formats).default(formats[0]);
+}
+
+export type QuotaLimits = Readonly<Record<string, number>>;
+
+function addQuota(text: string, soFar: QuotaLimits): QuotaLimits {
+  const match = /^([a-z-]+)=([0-9]{1,9})$/.exec(text);
+  if (match === null) throw new InvalidArgumentError('Expected NAME=N, such as routes=50.');
+  const [, name, limit] = match;
+  return { ...soFar, [name]: Number(limit) };
+}
+
+/** `HOST:PORT`, IPv6 addresses in brackets. */
+export function parseHostPort(text: string): { readonly host: string; readonly port: number } {
+  const match = /^(?:\[([0-9a-fA-F:.]+)\]|([^:[\]]+)):([0-9]{1,5})$/.exec(text);
+  const host = match?.[1] ?? match?.[2];
+  const port = Number(match?.[3]);
+  if (host === undefined || port > 65_535)
+    throw new InvalidArgumentError('Expected HOST:PORT, such as 127.0.0.1:9090 or [::1]:9090.');
+  return { host, port };
+}

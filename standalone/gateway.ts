@@ -1,0 +1,390 @@
+import { randomBytes } from 'node:crypto';
+import { availableParallelism } from 'node:os';
+import type { LogLevel } from '../dataplane/process-messages.ts';
+import type { Logger } from '../dataplane/io/logger.ts';
+import type { NativeAddon } from '../dataplane/io/native-addon.ts';
+import { NetSetup } from '../dataplane/net-setup/net-setup.ts';
+import { InternalError, TerminalError } from '../net/errors.ts';
+import { parseIpv4Prefix } from '../net/ipv4-prefix.ts';
+import type { Quotas } from '../operator/endpoint/checks/quotas.ts';
+import type { StatusMap } from '../operator/endpoint/compile-types.ts';
+import { AutoPki } from './auto-pki.ts';
+import { loadValidator } from './check-manifests.ts';
+import { storeClientConfigSource } from './client-config-source.ts';
+import type { CommandAnswer, CommandRequest } from './command-protocol.ts';
+import { CommandServer } from './command-server.ts';
+import { DataPlaneSupervisor } from './data-plane-supervisor.ts';
+import { formatFinding, type Finding } from './findings.ts';
+import { readGatewaySet, type GatewaySetOptions, type ServedSet } from './gateway-set.ts';
+import type { GatewayStatus } from './gateway-status.ts';
+import { ManifestWatch } from './manifest-watch.ts';
+import { closeSockets, openSockets, openTunQueues, tunnelThreads, type OpenSockets } from './open-descriptors.ts';
+import { PersistedMemory } from './persisted-memory.ts';
+import { recoverLastRun } from './recovery.ts';
+import { RunRecorder } from './run-record.ts';
+import type { StateFolder } from './state-folder.ts';
+
+export interface GatewayOptions {
+  readonly manifests: readonly string[];
+  readonly targetNetwork: string | undefined;
+  readonly autoPki: boolean;
+  readonly quotas: Quotas;
+  readonly metricsListen: { readonly host: string; readonly port: number } | null;
+  readonly logLevel: LogLevel;
+}
+
+/** What a gateway needs of the process it runs in. */
+export interface GatewayParts {
+  readonly folder: StateFolder;
+  readonly addon: NativeAddon;
+  readonly log: Logger;
+  /** The data plane can't be kept running. */
+  readonly onGivenUp: (reason: string) => void;
+}
+
+/** A start refused because of what the manifests say. */
+export class ManifestsRefused extends TerminalError {
+  readonly findings: readonly Finding[];
+  constructor(findings: readonly Finding[]) {
+    super('The manifests are refused');
+    this.findings = findings;
+  }
+}
+
+/** One gateway on this machine: from manifests to a running data plane, and all of it undone again. */
+export class Gateway {
+  readonly #options: GatewayOptions;
+  readonly #parts: GatewayParts;
+  readonly #recorder: RunRecorder;
+  readonly #memory: PersistedMemory;
+  readonly #undo: (() => Promise<void> | void)[] = [];
+  #setOptions: GatewaySetOptions | undefined;
+  #running: Running | undefined;
+  #statuses: StatusMap = new Map();
+  #refused: GatewayStatus['refused'] = null;
+  #watch: ManifestWatch | undefined;
+  #stopping = false;
+  #starting: Promise<void> | undefined;
+
+  constructor(options: GatewayOptions, parts: GatewayParts) {
+    this.#options = options;
+    this.#parts = parts;
+    this.#recorder = new RunRecorder(parts.folder);
+    this.#memory = new PersistedMemory(parts.folder, (reason) =>
+      parts.log.warn({ reason }, 'Sticky addresses and used one-time codes could not be stored or read'),
+    );
+  }
+
+  /** @throws ManifestsRefused, TerminalError; `stop` is due in either case */
+  start(): Promise<void> {
+    this.#starting = this.#start();
+    return this.#starting;
+  }
+
+  async #start(): Promise<void> {
+    const { folder, log } = this.#parts;
+    const recovered = await recoverLastRun(folder);
+    if (recovered !== null) log.info({ recovered }, 'Cleaned up after a run that was killed');
+    this.#setOptions = await this.#prepareSetOptions();
+    const watch = new ManifestWatch({ paths: this.#options.manifests, onChange: () => this.#reload() });
+    this.#watch = watch;
+    await watch.start();
+    const set = await this.#readFirstSet(this.#setOptions);
+    await this.#bringUp(set);
+    this.#refuseWhenStopping();
+    const commands = await CommandServer.listen(folder, (request) => this.#answer(request));
+    this.#undo.push(() => commands.close());
+    const { endpoint, transport, port } = set.config.snapshot;
+    const ready = { endpoint: endpoint.name, targetNetwork: set.config.targetNetwork, transport, port };
+    log.info({ ...ready, version: set.config.snapshot.version }, 'Ready');
+    // What changed while the first set was being set up.
+    watch.look();
+  }
+
+  /** Reads the manifests again even if they have not changed. */
+  reload(): void {
+    this.#watch?.look('forget');
+  }
+
+  /** Says goodbye to the clients and undoes everything, whatever `start` came to. */
+  async stop(): Promise<void> {
+    this.#stopping = true;
+    await this.#watch?.close();
+    // A start that is under way ends at its next step; its error is the caller's of `start`.
+    await this.#running?.supervisor?.shutdown(SHUTDOWN_LIMIT_MS);
+    await this.#starting?.catch(() => undefined);
+    for (const step of this.#undo.splice(0).reverse()) {
+      try {
+        await step();
+      } catch (error) {
+        this.#parts.log.error({ reason: messageOf(error) }, 'A step of the clean-up failed');
+      }
+    }
+  }
+
+  async #prepareSetOptions(): Promise<GatewaySetOptions> {
+    const { manifests, targetNetwork, quotas, autoPki } = this.#options;
+    const { folder } = this.#parts;
+    return {
+      paths: manifests,
+      targetNetwork,
+      quotas,
+      autoPki: autoPki ? new AutoPki(folder, () => new Date()) : null,
+      madeSecrets: new Map(),
+      authTokenKey: keptKey(folder),
+      validator: await loadValidator(),
+      epoch: Math.floor(Date.now() / 1_000),
+    };
+  }
+
+  async #readFirstSet(options: GatewaySetOptions): Promise<ServedSet> {
+    const { set, findings } = await readGatewaySet(options, null, Date.now());
+    if (set === null) throw new ManifestsRefused(findings);
+    this.#warn(set.warnings);
+    return set;
+  }
+
+  async #bringUp(set: ServedSet): Promise<void> {
+    const { folder, addon } = this.#parts;
+    const { transport, port, clientCIDR } = set.config.snapshot;
+    const clientCidr = parseIpv4Prefix(clientCIDR);
+    if (clientCidr === undefined) throw new InternalError(`The client CIDR ${clientCIDR} passed validation`);
+    const threads = tunnelThreads(availableParallelism());
+
+    this.#refuseWhenStopping();
+    const sockets = await openSockets(addon, { transport, port, threads });
+    this.#undo.push(() => closeSockets(addon, sockets));
+    const net = await NetSetup.begin({
+      stateFolderRealPath: folder.path,
+      clientCidr,
+      store: (network) => this.#recorder.set({ network }),
+    });
+    const running = new Running(set, net, sockets, threads);
+    this.#running = running;
+    this.#undo.push(() => this.#recorder.clear());
+    this.#undo.push(() => running.closeTun(addon));
+    this.#undo.push(() => net.undo());
+    running.openTun(addon);
+    await net.apply();
+    this.#refuseWhenStopping();
+    this.#undo.push(() => running.supervisor?.shutdown(SHUTDOWN_LIMIT_MS));
+    await this.#startDataPlane(running);
+    this.#watchNetwork(running);
+    this.#keepClientConfig(set);
+  }
+
+  async #startDataPlane(running: Running): Promise<void> {
+    const { log, onGivenUp } = this.#parts;
+    const { logLevel, metricsListen } = this.#options;
+    const { sockets, tun, net, set } = running;
+    const supervisor = new DataPlaneSupervisor({
+      descriptors: { ...sockets, tun },
+      config: set.config,
+      memory: () => this.#memory.current,
+      start: { tunName: net.plan.tun, metricsListen, logLevel },
+      onMemory: (memory) => this.#memory.update(memory),
+      onProcess: (dataPlane) => this.#record(() => this.#recorder.set({ dataPlane })),
+      onDown: (event) => log.error(event, 'The data plane ended and will be restarted'),
+      onUp: () => log.debug('The data plane is ready'),
+      onGivenUp,
+    });
+    running.supervisor = supervisor;
+    await supervisor.start();
+  }
+
+  #refuseWhenStopping(): void {
+    if (this.#stopping) throw new TerminalError('The gateway was stopped before it was ready');
+  }
+
+  /** Keeps forwarding and rules as they must be, and comes back after the TUN was taken away. */
+  #watchNetwork(running: Running): void {
+    const { log } = this.#parts;
+    let lastTrouble = '';
+    let round = 0;
+    const look = async (): Promise<void> => {
+      try {
+        const report = await running.net.refresh(++round % ROUNDS_PER_RULE_CHECK === 0 ? 'rules' : 'forwarding');
+        if (report.switchedOn.length > 0) log.info({ interfaces: report.switchedOn }, 'Switched forwarding on');
+        if (report.rules === 'reinstalled') log.warn('Reinstalled the nft table that somebody had changed');
+        if (report.tun === 'gone') await this.#replaceTun(running);
+        lastTrouble = '';
+      } catch (error) {
+        const reason = messageOf(error);
+        if (reason !== lastTrouble) log.error({ reason }, 'Forwarding or rules could not be looked after');
+        lastTrouble = reason;
+      }
+    };
+    let timer: NodeJS.Timeout | undefined;
+    let looking: Promise<void> = Promise.resolve();
+    const schedule = (): void => {
+      timer = setTimeout(() => {
+        looking = look().then(() => (this.#stopping ? undefined : schedule()));
+      }, NETWORK_LOOK_MS);
+    };
+    schedule();
+    this.#undo.push(async () => {
+      clearTimeout(timer);
+      await looking;
+      clearTimeout(timer);
+    });
+  }
+
+  /** Its descriptors are dead for good, so the data plane starts anew with others. */
+  async #replaceTun(running: Running): Promise<void> {
+    const { log, addon, onGivenUp } = this.#parts;
+    log.error({ tun: running.net.plan.tun }, 'The TUN device was removed; making it again');
+    await running.supervisor?.shutdown(SHUTDOWN_LIMIT_MS);
+    if (this.#stopping) return;
+    try {
+      running.closeTun(addon);
+      running.openTun(addon);
+      await running.net.apply();
+      await this.#startDataPlane(running);
+    } catch (error) {
+      onGivenUp(messageOf(error));
+    }
+  }
+
+  async #reload(): Promise<void> {
+    const running = this.#running;
+    if (running === undefined || this.#setOptions === undefined || this.#stopping) return;
+    const startedAt = performance.now();
+    try {
+      const { set, findings } = await readGatewaySet(this.#setOptions, running.set, Date.now());
+      if (set === null) this.#refuse(findings.map(formatFinding));
+      else await this.#apply(running, set, startedAt);
+    } catch (error) {
+      // The files as they are can't be judged now; the state that holds is not touched.
+      this.#refuse([messageOf(error)]);
+    }
+  }
+
+  async #apply(running: Running, set: ServedSet, startedAt: number): Promise<void> {
+    const { log } = this.#parts;
+    this.#refused = null;
+    if (JSON.stringify(set.config) !== JSON.stringify(running.set.config)) {
+      const outcome = await running.supervisor?.apply(set.config);
+      if (outcome?.kind === 'rejected') return this.#refuse([`the data plane refused it: ${outcome.reason}`]);
+      const milliseconds = Math.round(performance.now() - startedAt);
+      log.info({ version: set.config.snapshot.version, milliseconds }, 'Applied');
+    }
+    running.set = set;
+    this.#warn(set.warnings);
+    this.#keepClientConfig(set);
+  }
+
+  #refuse(findings: readonly string[]): void {
+    this.#refused = { time: new Date().toISOString(), findings };
+    this.#parts.log.error({ findings }, 'Refused the edited manifests; the last good state holds');
+  }
+
+  #warn(findings: readonly Finding[]): void {
+    for (const finding of findings)
+      this.#parts.log.warn({ finding: formatFinding(finding) }, 'Manifests are valid, but');
+  }
+
+  #keepClientConfig(set: ServedSet): void {
+    this.#record(() => storeClientConfigSource(this.#parts.folder, set.clientConfig));
+  }
+
+  /** Writes to the state folder; a full disk or read-only folder is no reason to cut people off. */
+  #record(write: () => void): void {
+    try {
+      write();
+    } catch (error) {
+      this.#parts.log.error({ reason: messageOf(error) }, 'The state folder could not be written');
+    }
+  }
+
+  async #answer(request: CommandRequest): Promise<CommandAnswer> {
+    const running = this.#running;
+    if (running?.supervisor === undefined) throw new TerminalError('The gateway is starting');
+    const { supervisor } = running;
+    switch (request.command) {
+      case 'status':
+        return { kind: 'status', status: await this.#status(running, supervisor) };
+      case 'connections':
+        return { kind: 'connections', connections: await supervisor.connections() };
+      case 'terminate':
+        return { kind: 'terminated', found: await supervisor.terminate(request.connectionId) };
+    }
+  }
+
+  async #status({ set }: Running, supervisor: DataPlaneSupervisor): Promise<GatewayStatus> {
+    const { enforcedDigest } = supervisor;
+    const connections = await supervisor.connections().catch(() => []);
+    const state = {
+      desiredPods: 1,
+      readyPods: enforcedDigest === null ? 0 : 1,
+      enforcedDigest,
+      activeConnections: connections.filter(({ status }) => status === 'active').length,
+    };
+    const { config, warnings } = set;
+    this.#statuses = set.statuses(new Map([[config.targetNetwork, state]]), this.#statuses, Date.now());
+    const { endpoint, transport, port, version, digest } = config.snapshot;
+    return {
+      endpoint: endpoint.name,
+      namespace: endpoint.namespace,
+      targetNetwork: config.targetNetwork,
+      transport,
+      port,
+      state: enforcedDigest === null ? 'Restarting' : 'Ready',
+      snapshot: enforcedDigest === digest ? { version, digest } : null,
+      objects: [...this.#statuses.values()].map(({ kind, namespace, name, status }) => ({
+        kind,
+        namespace,
+        name,
+        conditions: status.conditions ?? [],
+      })),
+      refused: this.#refused,
+      warnings: warnings.map(formatFinding),
+    };
+  }
+}
+
+/** What exists while a gateway runs. */
+class Running {
+  set: ServedSet;
+  supervisor: DataPlaneSupervisor | undefined;
+  tun: readonly number[] = [];
+  readonly net: NetSetup;
+  readonly sockets: OpenSockets;
+  readonly #threads: number;
+
+  constructor(set: ServedSet, net: NetSetup, sockets: OpenSockets, threads: number) {
+    this.set = set;
+    this.net = net;
+    this.sockets = sockets;
+    this.#threads = threads;
+  }
+
+  openTun(addon: NativeAddon): void {
+    this.tun = openTunQueues(addon, this.net.plan.tun, this.#threads);
+  }
+
+  closeTun(addon: NativeAddon): void {
+    for (const fd of this.tun) addon.close(fd);
+    this.tun = [];
+  }
+}
+
+/** Signs login tokens; kept, so that after a restart nobody is asked for a code again. */
+function keptKey(folder: StateFolder): string {
+  const kept = folder.read(KEY_FILE)?.trim();
+  if (kept !== undefined && Buffer.from(kept, 'base64').length === KEY_BYTES) return kept;
+  const key = randomBytes(KEY_BYTES).toString('base64');
+  folder.write(KEY_FILE, `${key}\n`);
+  return key;
+}
+
+function messageOf(error: unknown): string {
+  return error instanceof Error ? error.message : String(error);
+}
+
+const KEY_FILE = 'auth-token.key';
+const KEY_BYTES = 32;
+/** With the undoing of the rest it stays within the 5 s in which SIGTERM has to be obeyed. */
+const SHUTDOWN_LIMIT_MS = 3_500;
+/** A second gateway that ends puts forwarding back: this long at most until we switch it on again. */
+const NETWORK_LOOK_MS = 500;
+const ROUNDS_PER_RULE_CHECK = 10;

@@ -1,0 +1,98 @@
+import { spawnSync } from 'node:child_process';
+import { existsSync } from 'node:fs';
+import { createLogger } from '../dataplane/io/logger.ts';
+import { LogSink } from '../dataplane/io/log-sink.ts';
+import { loadAddon } from '../dataplane/io/load-addon.ts';
+import { TerminalError, TransientError } from '../net/errors.ts';
+import { formatFinding } from './findings.ts';
+import { Gateway, ManifestsRefused, type GatewayOptions } from './gateway.ts';
+import { StateFolder } from './state-folder.ts';
+import { StateLock } from './state-lock.ts';
+
+export interface StandaloneOptions extends GatewayOptions {
+  readonly stateDir: string;
+}
+
+/**
+ * Runs a gateway until SIGTERM or SIGINT. Findings and reasons of a failed start go to standard error,
+ * log lines to standard output.
+ *
+ * @returns the exit code: 0 after an orderly end, 2 for a start that was refused, 1 when it could not go on
+ */
+export async function runStandalone(options: StandaloneOptions): Promise<number> {
+  // A reader that stops reading must not stop the gateway: the sink drops and counts.
+  const sink = new LogSink(process.stdout);
+  const log = createLogger({ level: options.logLevel, sink });
+  const end = Promise.withResolvers<number>();
+  const onSignal = (signal: NodeJS.Signals): void => {
+    log.info({ signal }, 'Stopping');
+    end.resolve(0);
+  };
+  process.on('SIGTERM', onSignal).on('SIGINT', onSignal);
+  let gateway: Gateway | undefined;
+  let lock: StateLock | undefined;
+  try {
+    refuseUnfitMachine();
+    const folder = StateFolder.create(options.stateDir);
+    lock = StateLock.acquire(folder.pathOf('lock'));
+    const onGivenUp = (reason: string): void => {
+      log.fatal({ reason }, 'The data plane can not be kept running');
+      end.resolve(1);
+    };
+    const started = new Gateway(options, { folder, addon: loadAddon(), log, onGivenUp });
+    gateway = started;
+    process.on('SIGHUP', () => started.reload());
+    // A signal during the start is obeyed at once; `stop` undoes as far as it got.
+    const outcome = await Promise.race([started.start(), end.promise]);
+    return typeof outcome === 'number' ? outcome : await end.promise;
+  } catch (error) {
+    return reportFailure(error);
+  } finally {
+    await gateway?.stop();
+    lock?.release();
+    log.info('Stopped');
+    await sink.flush(FLUSH_LIMIT_MS);
+  }
+}
+
+/** @throws TerminalError saying what to do */
+function refuseUnfitMachine(): void {
+  if (process.geteuid?.() !== 0)
+    throw new TerminalError(
+      'A gateway makes a TUN device and nft rules, for which it needs root. Use sudo. ' +
+        'The part that talks to clients runs without any privilege.',
+    );
+  if (!existsSync('/dev/net/tun'))
+    throw new TerminalError(
+      'There is no /dev/net/tun. On a machine of your own: modprobe tun. ' +
+        'In a container: give it the device and the capability NET_ADMIN.',
+    );
+  const missing = Object.entries(PROGRAMS).filter(
+    ([program]) => spawnSync(program, ['--version'], { stdio: 'ignore' }).error !== undefined,
+  );
+  const [first] = missing;
+  if (first !== undefined) {
+    const packages = [...new Set(missing.map(([, name]) => name))].join(' ');
+    const names = missing.map(([program]) => program).join(', ');
+    throw new TerminalError(`Not installed: ${names}. To install: apt-get install ${packages}`);
+  }
+}
+
+function reportFailure(error: unknown): number {
+  if (error instanceof ManifestsRefused)
+    for (const finding of error.findings) process.stderr.write(`${formatFinding(finding)}\n`);
+  else if (isForPeople(error)) process.stderr.write(`${error.message}\n`);
+  else throw error;
+  return 2;
+}
+
+/** Ours for people, and what the system says: a full disk, a missing right. Anything else is a fault of ours. */
+function isForPeople(error: unknown): error is Error {
+  return (
+    error instanceof TerminalError || error instanceof TransientError || (error instanceof Error && 'syscall' in error)
+  );
+}
+
+/** Program → Debian package. */
+const PROGRAMS = { nft: 'nftables', setpriv: 'util-linux', flock: 'util-linux' } as const;
+const FLUSH_LIMIT_MS = 300;
