@@ -82,7 +82,7 @@ export async function startDataPlane(
       : new ControlSocket({
           addon,
           fd: descriptors.udpControl,
-          onDatagram: (remote, bytes) => driver.feed({ kind: 'datagram', remote, bytes }),
+          onDatagram: (remote, bytes) => driver.onDatagram(remote, bytes),
         });
   const observers = new Observers({ log, sink, engine, tunnel, config: start.config, local });
   const driver = new Driver({
@@ -149,7 +149,7 @@ export async function startDataPlane(
       port: snapshot.port,
       threads: tunnel.threads,
     },
-    'Ready',
+    'Started data plane',
   );
 
   return {

@@ -5,6 +5,7 @@ import type { DataChannelNotification, PeerTraffic, TcpConnectionId } from '../d
 import type { Engine } from '../sessions/engine.ts';
 import type { DataChannelCommand, EngineEvent, Input, Instant, Output, Remote } from '../sessions/engine-io.ts';
 import type { Authenticator } from '../auth/authenticator.ts';
+import { Opcode, opcodeOf } from '../protocol/opcode.ts';
 import { udpRemote, type ControlSocket } from './control-socket.ts';
 import type { NativeAddon } from './native-addon.ts';
 import type { TlsEndpoint } from './tls-endpoint.ts';
@@ -66,8 +67,10 @@ export class Driver {
     return this.#parts.addon.monotonicMs() as Instant;
   }
 
+  /** Data packets that name no peer were steered here; the tunnel threads know whose address it is. */
   onDatagram(remote: Remote, bytes: Uint8Array): void {
-    this.feed({ kind: 'datagram', remote, bytes });
+    if (remote.kind === 'udp' && isData(bytes[0])) this.#parts.tunnel.deliverData(bytes, remote.wire);
+    else this.feed({ kind: 'datagram', remote, bytes });
   }
 
   /** @throws TerminalError when the engine refuses the configuration; the last one stays in force. */
@@ -238,4 +241,9 @@ export class Driver {
       Math.max(0, Math.ceil(at - this.now())),
     );
   }
+}
+
+function isData(firstByte: number | undefined): boolean {
+  const opcode = opcodeOf(firstByte ?? 0);
+  return opcode === Opcode.DataV1 || opcode === Opcode.DataV2;
 }
