@@ -60,7 +60,7 @@ function refused(reason: string): CertificateCheck {
 }
 
 function reasonOfTlsError(error: string): string {
-  return TLS_REASONS[error] ?? 'certificate-not-verified';
+  return TLS_REASONS.get(error) ?? 'certificate-not-verified';
 }
 
 function publicKeyOf(der: Uint8Array): KeyObject | undefined {
@@ -94,17 +94,17 @@ const MAX_COMMON_NAME = 64;
 /** Control, format, surrogate and line-separating characters: nobody can see them, and logs would obey them. */
 const UNCLEAN = /[\p{Cc}\p{Cf}\p{Cs}\p{Zl}\p{Zp}]/u;
 
-const TLS_REASONS: Readonly<Record<string, string>> = {
-  CERT_HAS_EXPIRED: 'certificate-expired',
-  CERT_NOT_YET_VALID: 'certificate-not-yet-valid',
-  INVALID_PURPOSE: 'certificate-wrong-usage',
-  EE_KEY_TOO_SMALL: 'certificate-weak-key',
-  CA_KEY_TOO_SMALL: 'certificate-weak-key',
-  CA_MD_TOO_WEAK: 'certificate-weak-key',
-  UNABLE_TO_GET_ISSUER_CERT: 'certificate-of-unknown-authority',
-  UNABLE_TO_GET_ISSUER_CERT_LOCALLY: 'certificate-of-unknown-authority',
-  UNABLE_TO_VERIFY_LEAF_SIGNATURE: 'certificate-of-unknown-authority',
-  DEPTH_ZERO_SELF_SIGNED_CERT: 'certificate-of-unknown-authority',
-  SELF_SIGNED_CERT_IN_CHAIN: 'certificate-of-unknown-authority',
-  CERT_SIGNATURE_FAILURE: 'certificate-of-unknown-authority',
-};
+const TLS_REASONS: ReadonlyMap<string, string> = new Map([
+  ['CERT_HAS_EXPIRED', 'certificate-expired'],
+  ['CERT_NOT_YET_VALID', 'certificate-not-yet-valid'],
+  ['INVALID_PURPOSE', 'certificate-wrong-usage'],
+  ['EE_KEY_TOO_SMALL', 'certificate-weak-key'],
+  ['CA_KEY_TOO_SMALL', 'certificate-weak-key'],
+  ['CA_MD_TOO_WEAK', 'certificate-weak-key'],
+  ['UNABLE_TO_GET_ISSUER_CERT', 'certificate-of-unknown-authority'],
+  ['UNABLE_TO_GET_ISSUER_CERT_LOCALLY', 'certificate-of-unknown-authority'],
+  ['UNABLE_TO_VERIFY_LEAF_SIGNATURE', 'certificate-of-unknown-authority'],
+  ['DEPTH_ZERO_SELF_SIGNED_CERT', 'certificate-of-unknown-authority'],
+  ['SELF_SIGNED_CERT_IN_CHAIN', 'certificate-of-unknown-authority'],
+  ['CERT_SIGNATURE_FAILURE', 'certificate-of-unknown-authority'],
+]);

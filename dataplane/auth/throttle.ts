@@ -8,7 +8,8 @@ export type Admission =
  * Slows down guessing of passwords and codes. Three counters, each a leaky bucket that forgets a
  * failure every so often, and one memory of who has logged in from where:
  *
- *   (user, address)  5 free failures, then a pause of 1, 2, 4 … 60 s: refused until it is over.
+ *   (user, address)  5 free failures, then a pause of 1, 2, 4 … 60 s: refused until it is over,
+ *                    which leaves a guesser two tries a minute.
  *   address          20 free failures, then the same pauses: one address can't try many users.
  *                    Users known from that address are exempt: a bad neighbour locks out no one.
  *   user             10 free failures from unfamiliar addresses, then each further try from such an

@@ -23,7 +23,7 @@ export interface MintOptions {
   /** Object identifiers; none leaves the extension out. */
   readonly usages?: readonly string[];
   readonly sans?: readonly string[];
-  readonly curve?: 'P-256' | 'P-384' | 'P-521' | 'K-256';
+  readonly curve?: 'P-256' | 'P-384' | 'P-521';
 }
 
 export const CLIENT_AUTH = '1.3.6.1.5.5.7.3.2';
@@ -131,7 +131,7 @@ export function pem(label: string, der: ArrayBuffer | Uint8Array): string {
 }
 
 export function derOfPem(text: string): Buffer {
-  return Buffer.from(text.replace(/-----[^-]+-----|\s/g, ''), 'base64');
+  return Buffer.from(text.replace(/-----[^\n]+-----|\s/g, ''), 'base64');
 }
 
 function signingKeyOf(certificate: TestCertificate): Promise<webcrypto.CryptoKey> {

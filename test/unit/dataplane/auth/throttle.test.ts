@@ -1,0 +1,103 @@
+import assert from 'node:assert/strict';
+import { suite, test } from 'node:test';
+import { addressGroup, LoginThrottle } from '../../../../dataplane/auth/throttle.ts';
+
+const MINUTE = 60_000;
+
+/** Tries once a second; how many of `tries` were looked at. */
+function guess(
+  throttle: LoginThrottle,
+  options: { user: (n: number) => string; from: (n: number) => string; tries: number; at?: number },
+): number {
+  let admitted = 0;
+  for (let n = 0; n < options.tries; n += 1) {
+    const verdict = throttle.admit(options.user(n), options.from(n), (options.at ?? 0) + n * 1000);
+    if (verdict.kind === 'admitted') admitted += 1;
+  }
+  return admitted;
+}
+
+function logIn(throttle: LoginThrottle, user: string, from: string, now: number): number | 'refused' {
+  const verdict = throttle.admit(user, from, now);
+  if (verdict.kind === 'refused') return 'refused';
+  throttle.succeeded(user, from, verdict);
+  return verdict.delayMs;
+}
+
+suite('Login throttle', () => {
+  test('one address guessing one password gets a handful, then two a minute', () => {
+    const throttle = new LoginThrottle();
+    const admitted = guess(throttle, { user: () => 'alice', from: () => '192.0.2.1', tries: 3600 });
+    assert.ok(admitted > 50 && admitted < 140, `${admitted} in an hour`);
+  });
+
+  test('one address trying many users is slowed as well', () => {
+    const throttle = new LoginThrottle();
+    const admitted = guess(throttle, { user: (n) => `user${n}`, from: () => '192.0.2.1', tries: 3600 });
+    assert.ok(admitted < 160, `${admitted} in an hour`);
+  });
+
+  test('a stranger does not lock a user out, from the same address or from a thousand', () => {
+    const throttle = new LoginThrottle();
+    assert.equal(logIn(throttle, 'alice', '198.51.100.7', 0), 0);
+    guess(throttle, { user: () => 'alice', from: (n) => `203.0.113.${n % 250}`, tries: 5000 });
+    guess(throttle, { user: (n) => `user${n}`, from: () => '198.51.100.7', tries: 500, at: 5_000_000 });
+    assert.equal(logIn(throttle, 'alice', '198.51.100.7', 5_500_000), 0);
+    const elsewhere = logIn(throttle, 'alice', '192.0.2.99', 5_500_000);
+    assert.ok(typeof elsewhere === 'number' && elsewhere <= 8_000, String(elsewhere));
+  });
+
+  test('tries from many addresses wait longer and longer, up to 8 s', () => {
+    const throttle = new LoginThrottle();
+    const delays = Array.from({ length: 20 }, (_, n) => {
+      const verdict = throttle.admit('alice', `203.0.113.${n}`, 0);
+      return verdict.kind === 'admitted' ? verdict.delayMs : -1;
+    });
+    assert.deepEqual(delays.slice(0, 10), Array<number>(10).fill(0));
+    assert.deepEqual(delays.slice(10), [1000, 2000, 4000, 8000, 8000, 8000, 8000, 8000, 8000, 8000]);
+  });
+
+  test('tries side by side are charged before any has failed', () => {
+    const throttle = new LoginThrottle();
+    const verdicts = Array.from({ length: 50 }, () => throttle.admit('alice', '192.0.2.1', 0).kind);
+    assert.equal(verdicts.filter((kind) => kind === 'admitted').length, 6);
+  });
+
+  test('success clears the pair, and a quarter of an hour forgets everything', () => {
+    const throttle = new LoginThrottle();
+    for (let n = 0; n < 4; n += 1) throttle.admit('alice', '192.0.2.1', 0);
+    assert.equal(logIn(throttle, 'alice', '192.0.2.1', 1), 0);
+    for (let n = 0; n < 5; n += 1) assert.equal(throttle.admit('alice', '192.0.2.1', 2).kind, 'admitted');
+    guess(throttle, { user: () => 'bob', from: () => '192.0.2.2', tries: 600 });
+    const later = 600_000 + 15 * MINUTE;
+    for (let n = 0; n < 5; n += 1) assert.equal(throttle.admit('bob', '192.0.2.2', later).kind, 'admitted');
+  });
+
+  test("one's own account does not wash off failures against others", () => {
+    const throttle = new LoginThrottle();
+    let admitted = 0;
+    for (let n = 0; n < 1000; n += 1) {
+      logIn(throttle, 'mallory', '192.0.2.1', n * 1000);
+      if (throttle.admit(`victim${n}`, '192.0.2.1', n * 1000).kind === 'admitted') admitted += 1;
+    }
+    assert.ok(admitted < 60, `${admitted} in 1,000 s`);
+  });
+
+  test('a try that was not looked at costs nothing', () => {
+    const throttle = new LoginThrottle();
+    for (let n = 0; n < 100; n += 1) {
+      const verdict = throttle.admit('alice', '192.0.2.1', 0);
+      assert.ok(verdict.kind === 'admitted');
+      assert.equal(verdict.delayMs, 0);
+      throttle.notTried('alice', '192.0.2.1', verdict);
+    }
+  });
+
+  test('IPv6 counts by /64, mapped addresses as IPv4', () => {
+    assert.equal(addressGroup('2001:db8:0:1::5'), addressGroup('2001:0db8::1:ffff:ffff:ffff:ffff'));
+    assert.notEqual(addressGroup('2001:db8:0:1::5'), addressGroup('2001:db8:0:2::5'));
+    assert.equal(addressGroup('fe80::1%eth0'), 'fe80:0:0:0::/64');
+    assert.equal(addressGroup('::ffff:192.0.2.1'), '192.0.2.1');
+    assert.equal(addressGroup('::1'), '0:0:0:0::/64');
+  });
+});
