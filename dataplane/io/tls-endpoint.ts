@@ -138,7 +138,9 @@ export class TlsEndpoint {
       return;
     }
     connection.socket = socket;
-    socket.on('data', (bytes: Buffer) => this.#report(connection, { kind: 'tlsPlaintext', tls: connection.id, bytes }));
+    socket.on('data', (bytes: Buffer) =>
+      this.#report(connection, { kind: 'tlsPlaintext', tls: connection.id, bytes: plainBytes(bytes) }),
+    );
     socket.once('end', () => this.#fail(connection, 'closed-by-client'));
     socket.once('error', (error) => this.#fail(connection, reasonOf(error)));
     socket.once('close', () => this.#fail(connection, 'closed'));
@@ -221,7 +223,7 @@ class WireStream extends Duplex {
   override _read(): void {}
 
   override _write(chunk: Buffer, _encoding: string, done: () => void): void {
-    this.#output(chunk);
+    this.#output(plainBytes(chunk));
     done();
   }
 }
@@ -246,7 +248,12 @@ function presentedCertificate(socket: TLSSocket): PresentedCertificate | null {
 function exportedKey(socket: TLSSocket, label: string): Uint8Array {
   // The types ask for a context, and an empty one gives other bytes under TLS 1.2 than none.
   const exportWithoutContext = socket.exportKeyingMaterial.bind(socket) as (length: number, label: string) => Buffer;
-  return exportWithoutContext(EXPORT_BYTES, label);
+  return plainBytes(exportWithoutContext(EXPORT_BYTES, label));
+}
+
+/** The same bytes without Buffer's ways: its `slice` shares memory where Uint8Array's copies. */
+function plainBytes(buffer: Buffer): Uint8Array {
+  return new Uint8Array(buffer.buffer, buffer.byteOffset, buffer.length);
 }
 
 function reasonOf(error: Error): string {
