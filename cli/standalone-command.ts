@@ -1,5 +1,5 @@
 import { Option, type Command } from 'commander';
-import type { LogLevel } from '../dataplane/process-messages.ts';
+import type { EngineTimers, LogLevel } from '../dataplane/process-messages.ts';
 import { TerminalError } from '../net/errors.ts';
 import { manifestsOption, parseHostPort, quotaOption, stateDirOption, type QuotaLimits } from './options.ts';
 import { quotasFrom } from './quota-option.ts';
@@ -57,8 +57,14 @@ Examples:
         quotas,
         metricsListen: flags.metricsListen ?? null,
         logLevel: flags.logLevel,
+        timersForTest: timersForTest(),
       });
       // Handles of a library may linger; everything of ours is closed by now.
       process.exit(status);
     });
+}
+
+/** CLIENTVPN_TIMERS_FOR_TEST: JSON of EngineTimers; not for production, and therefore no flag. */
+function timersForTest(): Partial<EngineTimers> {
+  return JSON.parse(process.env['CLIENTVPN_TIMERS_FOR_TEST'] ?? '{}') as Partial<EngineTimers>;
 }

@@ -1,6 +1,6 @@
 import { randomBytes } from 'node:crypto';
 import { availableParallelism } from 'node:os';
-import type { LogLevel } from '../dataplane/process-messages.ts';
+import type { EngineTimers, LogLevel } from '../dataplane/process-messages.ts';
 import type { Logger } from '../dataplane/io/logger.ts';
 import type { NativeAddon } from '../dataplane/io/native-addon.ts';
 import { NetSetup } from '../dataplane/net-setup/net-setup.ts';
@@ -31,6 +31,8 @@ export interface GatewayOptions {
   readonly quotas: Quotas;
   readonly metricsListen: { readonly host: string; readonly port: number } | null;
   readonly logLevel: LogLevel;
+  /** Values other than production's, so that tests need not wait an hour for a renewal. */
+  readonly timersForTest?: Partial<EngineTimers>;
 }
 
 /** What a gateway needs of the process it runs in. */
@@ -113,7 +115,7 @@ export class Gateway {
     // A start that is under way ends at its next step; its error is the caller's of `start`.
     await this.#running?.supervisor?.shutdown(SHUTDOWN_LIMIT_MS);
     await this.#starting?.catch(() => undefined);
-    for (const step of this.#undo.splice(0).reverse()) {
+    for (const step of this.#undo.splice(0).toReversed()) {
       try {
         await step();
       } catch (error) {
@@ -175,13 +177,13 @@ export class Gateway {
 
   async #startDataPlane(running: Running): Promise<void> {
     const { log, onGivenUp } = this.#parts;
-    const { logLevel, metricsListen } = this.#options;
+    const { logLevel, metricsListen, timersForTest } = this.#options;
     const { sockets, tun, net, set } = running;
     const supervisor = new DataPlaneSupervisor({
       descriptors: { ...sockets, tun },
       config: set.config,
       memory: () => this.#memory.current,
-      start: { tunName: net.plan.tun, metricsListen, logLevel },
+      start: { tunName: net.plan.tun, metricsListen, logLevel, timers: timersForTest ?? {} },
       onMemory: (memory) => this.#memory.update(memory),
       onProcess: (dataPlane) => this.#record(() => this.#recorder.set({ dataPlane })),
       onDown: (event) => log.error(event, 'The data plane ended and will be restarted'),

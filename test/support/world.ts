@@ -39,7 +39,7 @@ export class World {
   private constructor(lab: Lab, options: WorldOptions) {
     this.lab = lab;
     this.target = new Agent(lab.target);
-    const timers = options.timers === undefined ? {} : { CLIENTVPN_TIMERS: JSON.stringify(options.timers) };
+    const timers = options.timers === undefined ? {} : { CLIENTVPN_TIMERS_FOR_TEST: JSON.stringify(options.timers) };
     this.gateway = new Gateway({
       lab,
       manifests: options.manifests ?? DEFAULT_MANIFESTS,
