@@ -1,11 +1,12 @@
-import { decodeBase64, encodeBase64 } from './base64.ts';
-import { utf8Bytes, utf8Text } from './bytes.ts';
+import { encodeBase64 } from './base64.ts';
+import { utf8Bytes } from './bytes.ts';
 
-/** What the password field of a login holds. */
+/**
+ * What the password field of a login means to the protocol. Static challenges (`SCRV1:`) and tokens count as plain here:
+ * they are read where passwords are judged.
+ */
 export type PasswordField =
   | { readonly kind: 'plain'; readonly password: string }
-  /** Static challenge: `SCRV1:<base64 password>:<base64 response>`. */
-  | { readonly kind: 'staticChallenge'; readonly password: string; readonly response: string }
   /** Answer to CRV1: `CRV1::<state id>::<response>`; the response may hold anything. */
   | { readonly kind: 'dynamicChallenge'; readonly stateId: string; readonly response: string }
   /** First step of a federated login of the AWS client: the port where it waits for the assertion. */
@@ -16,19 +17,9 @@ const MAX_STATE_ID_CHARACTERS = 128;
 
 /** Sorts a password field by its prefix. A prefix with a malformed rest is never taken for a plain password. */
 export function parsePasswordField(field: string): PasswordField {
-  if (field.startsWith('SCRV1:')) return parseStaticChallenge(field);
   if (field.startsWith('CRV1::')) return parseDynamicChallenge(field);
   if (field.startsWith('ACS::')) return parseFederatedStart(field);
   return { kind: 'plain', password: field };
-}
-
-function parseStaticChallenge(field: string): PasswordField {
-  const parts = field.split(':');
-  if (parts.length !== 3) return { kind: 'malformed' };
-  const password = decodeBase64(parts[1]);
-  const response = decodeBase64(parts[2]);
-  if (password === undefined || response === undefined) return { kind: 'malformed' };
-  return { kind: 'staticChallenge', password: utf8Text(password), response: utf8Text(response) };
 }
 
 function parseDynamicChallenge(field: string): PasswordField {

@@ -50,16 +50,3 @@ const FLAG_RESEND_WKC = [0x00, 0x01];
 export function serverResetTlv(resendWkc: boolean): Uint8Array {
   return resendWkc ? Uint8Array.of(...TLV_FLAGS, 0x00, 0x02, ...FLAG_RESEND_WKC) : new Uint8Array(0);
 }
-
-/** Whether the payload of HARD_RESET_SERVER_V2 asks for the wrapped client key again; unknown types are skipped. */
-export function asksToResendWkc(payload: Uint8Array): boolean {
-  const view = new DataView(payload.buffer, payload.byteOffset, payload.byteLength);
-  for (let at = 0; at + 4 <= payload.length;) {
-    const type = view.getUint16(at);
-    const length = view.getUint16(at + 2);
-    if (at + 4 + length > payload.length) return false;
-    if (type === 1 && length === 2) return (view.getUint16(at + 4) & 1) === 1;
-    at += 4 + length;
-  }
-  return false;
-}

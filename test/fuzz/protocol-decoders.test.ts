@@ -15,7 +15,6 @@ import { Opcode } from '../../dataplane/protocol/opcode.ts';
 import { parsePeerInfo } from '../../dataplane/protocol/peer-info.ts';
 import { pushProblem, PushReply } from '../../dataplane/protocol/push.ts';
 import { ReceiveQueue, SendQueue } from '../../dataplane/protocol/reliability.ts';
-import { asksToResendWkc, serverResetTlv } from '../../dataplane/protocol/session-cookie.ts';
 import { formatStaticKey, parseStaticKey } from '../../dataplane/protocol/static-key.ts';
 import { frameForTcp, TcpFrameReader } from '../../dataplane/protocol/tcp-frame.ts';
 import {
@@ -138,14 +137,6 @@ const TARGETS: readonly Target[] = [
     feed: (input, reached) => reached(parseMetadata(input).kind),
   },
   {
-    name: 'server reset TLVs',
-    corpus: [serverResetTlv(true), concatBytes(Uint8Array.of(0, 9, 0, 1, 5), serverResetTlv(true))],
-    mustReach: ['asked'],
-    feed(input, reached) {
-      if (asksToResendWkc(input)) reached('asked');
-    },
-  },
-  {
     name: 'key method',
     corpus: (['stock', 'aws'] as const).map((framing) => sampleKeyMethod(framing)),
     mustReach: ['done', 'negotiated', 'failed'],
@@ -190,9 +181,9 @@ const TARGETS: readonly Target[] = [
   ),
   textTarget(
     'password field',
-    ['SCRV1:cGFzcw==:MTIzNDU2', 'CRV1::state::response', 'ACS::35001', 'plain'],
+    ['CRV1::state::response', 'ACS::35001', 'plain'],
     (text, reached) => reached(parsePasswordField(text).kind),
-    ['plain', 'staticChallenge', 'dynamicChallenge', 'federatedStart', 'malformed'],
+    ['plain', 'dynamicChallenge', 'federatedStart', 'malformed'],
   ),
   textTarget(
     'auth token',

@@ -36,3 +36,16 @@ export function baseKeyOf(wrap: ClientWrap): Uint8Array | null {
   if (wrap.kind === 'none') return null;
   return wrap.kind === 'tls-crypt-v2' ? wrap.key.clientKey : wrap.key;
 }
+
+/** Whether the payload of HARD_RESET_SERVER_V2 asks for the wrapped client key again; unknown types are skipped. */
+export function asksToResendWkc(payload: Uint8Array): boolean {
+  const view = new DataView(payload.buffer, payload.byteOffset, payload.byteLength);
+  for (let at = 0; at + 4 <= payload.length;) {
+    const type = view.getUint16(at);
+    const length = view.getUint16(at + 2);
+    if (at + 4 + length > payload.length) return false;
+    if (type === 1 && length === 2) return (view.getUint16(at + 4) & 1) === 1;
+    at += 4 + length;
+  }
+  return false;
+}

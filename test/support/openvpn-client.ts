@@ -7,14 +7,13 @@ import { dynamicTlsCryptKey } from '../../dataplane/protocol/dynamic-tls-crypt.t
 import { isDataOpcode, keyIdOf, nextKeyId, Opcode, opcodeOf } from '../../dataplane/protocol/opcode.ts';
 import { maxPayloadBytes } from '../../dataplane/protocol/packet-assembly.ts';
 import type { OutgoingMessage, ReceivedMessage } from '../../dataplane/protocol/reliability.ts';
-import { asksToResendWkc } from '../../dataplane/protocol/session-cookie.ts';
 import { WrapPacketIds, WrapPacketIdWindow } from '../../dataplane/protocol/wrap-packet-id.ts';
 import { ClientDataChannel, isPing, OCC_EXIT_PAYLOAD_BYTES, PING_PAYLOAD_BYTES } from './client-data-channel.ts';
 import type { ClientConfig, ClientInput, ClientOutput } from './client-io.ts';
 import { encodeClientKeyMethod } from './client-key-method.ts';
 import { ClientKeyState } from './client-key-state.ts';
 import { PushCollector, settingsFromPush, type PushedSettings } from './client-push.ts';
-import { baseKeyOf, baseWrapFor } from './client-wrap.ts';
+import { asksToResendWkc, baseKeyOf, baseWrapFor } from './client-wrap.ts';
 
 const PUSH_REQUEST_INTERVAL_MS = 5000;
 /** Signals to a server that this client knows how to resend its wrapped key. */

@@ -1,12 +1,12 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import {
-  asksToResendWkc,
   checkCookie,
   cookieSlotOf,
   makeCookie,
   serverResetTlv,
 } from '../../../../dataplane/protocol/session-cookie.ts';
+import { asksToResendWkc } from '../../../support/client-wrap.ts';
 import { countingBytes, fromHex, toHex } from '../../../support/hex.ts';
 
 const SECRET = countingBytes(32, 1);
