@@ -38,6 +38,8 @@ export function closeSockets(addon: NativeAddon, sockets: OpenSockets): void {
 /** Opens one TUN queue for each tunnel thread; the first makes the device, which lives until all are closed. */
 export function openTunQueues(addon: NativeAddon, name: string, threads: number): readonly number[] {
   if (!existsSync(TUN_DEVICE)) throw new TerminalError(MISSING_TUN);
+  if (existsSync(`/proc/sys/net/ipv4/conf/${name}`))
+    throw new TerminalError(`There already is an interface ${name}. If no gateway uses it: ip link delete ${name}`);
   const queues: number[] = [];
   try {
     while (queues.length < threads) queues.push(addon.tunOpen({ name, multiQueue: true }).fd);

@@ -6,7 +6,7 @@ import { loadAddon } from '../dataplane/io/load-addon.ts';
 import { TerminalError, TransientError } from '../net/errors.ts';
 import { formatFinding } from './findings.ts';
 import { Gateway, ManifestsRefused, type GatewayOptions } from './gateway.ts';
-import { StateFolder } from './state-folder.ts';
+import { LOCK_FILE, StateFolder } from './state-folder.ts';
 import { StateLock } from './state-lock.ts';
 
 export interface StandaloneOptions extends GatewayOptions {
@@ -29,12 +29,17 @@ export async function runStandalone(options: StandaloneOptions): Promise<number>
     end.resolve(0);
   };
   process.on('SIGTERM', onSignal).on('SIGINT', onSignal);
+  // A fault of ours ends the gateway, but in order: nothing of it stays on the machine.
+  process.on('uncaughtException', (error) => {
+    log.fatal({ error: error.stack ?? String(error) }, 'Gateway failed');
+    end.resolve(1);
+  });
   let gateway: Gateway | undefined;
   let lock: StateLock | undefined;
   try {
     refuseUnfitMachine();
     const folder = StateFolder.create(options.stateDir);
-    lock = StateLock.acquire(folder.pathOf('lock'));
+    lock = StateLock.acquire(folder.pathOf(LOCK_FILE));
     const onGivenUp = (reason: string): void => {
       log.fatal({ reason }, 'The data plane can not be kept running');
       end.resolve(1);

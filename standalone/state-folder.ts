@@ -4,6 +4,7 @@ import {
   fsyncSync,
   mkdirSync,
   openSync,
+  readdirSync,
   readFileSync,
   realpathSync,
   renameSync,
@@ -31,6 +32,12 @@ export class StateFolder {
       throw new TerminalError(`The state folder ${path} could not be made: ${messageOf(cause)}`, { cause });
     }
     const folder = StateFolder.open(path);
+    const isOpenToOthers = (statSync(folder.path).mode & 0o077) !== 0;
+    if (!isOpenToOthers) return folder;
+    // Somebody's folder with other things in it would be closed to its users by a slip of the hand.
+    const names = readdirSync(folder.path);
+    if (names.length > 0 && !names.includes(LOCK_FILE))
+      throw new TerminalError(`${folder.path} holds other things than a gateway's state. Choose a folder of its own`);
     chmodSync(folder.path, 0o700);
     return folder;
   }
@@ -114,3 +121,6 @@ function syncFolder(path: string): void {
 function messageOf(cause: unknown): string {
   return cause instanceof Error ? cause.message : String(cause);
 }
+
+/** Held by the running gateway; the first file that ever is in a state folder. */
+export const LOCK_FILE = 'lock';

@@ -79,8 +79,7 @@ export class NetSetup {
     await withRtnetlink(async (rtnetlink) => {
       const links = await rtnetlink.links();
       await this.#refuseTakenAddresses(rtnetlink, links);
-      this.#switched = links.filter((link) => isOurConcern(link.name) && link.forwarding === false).map(nameAndIndex);
-      this.#write();
+      this.#addSwitched(links.filter((link) => isOurConcern(link.name) && link.forwarding === false));
       // The rules first: at no moment does an interface forward for others because of us.
       await runNftScript(ruleSetScript(this.plan, this.#switchedNames()));
       await this.#configureTun(rtnetlink, links);
@@ -108,10 +107,7 @@ export class NetSetup {
   async #switchOn(names: readonly string[]): Promise<void> {
     await withRtnetlink(async (rtnetlink) => {
       const off = (await rtnetlink.links()).filter((link) => names.includes(link.name) && link.forwarding === false);
-      const added = off.map(nameAndIndex).filter((link) => link.name !== this.plan.tun);
-      const kept = this.#switched.filter((link) => !added.some((other) => other.name === link.name));
-      this.#switched = [...kept, ...added];
-      this.#write();
+      this.#addSwitched(off.filter((link) => link.name !== this.plan.tun));
       await runNftScript(switchedSetScript(this.plan.table, this.#switchedNames()));
       await setForwarding(rtnetlink, off, true);
     });
@@ -160,6 +156,14 @@ export class NetSetup {
     }
     if (!sameList(await readRuleNames(table), ruleNames(this.plan)))
       throw new TerminalError(`The nft table inet ${table} does not read back as written`);
+  }
+
+  /** A TUN that was replaced, or an interface switched off by others, must not make us forget what is to be undone. */
+  #addSwitched(links: readonly Link[]): void {
+    const added = links.map(nameAndIndex);
+    const kept = this.#switched.filter((link) => !added.some((other) => other.name === link.name));
+    this.#switched = [...kept, ...added];
+    this.#write();
   }
 
   #switchedNames(): readonly string[] {
