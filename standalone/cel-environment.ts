@@ -39,6 +39,8 @@ export function celEnvironment(): Environment {
     .registerVariable('oldSelf', 'dyn')
     .registerType('net.IP', { ctor: CelIp, fields: {} })
     .registerType('net.CIDR', { ctor: CelCidr, fields: {} })
+    .registerOperator('net.IP == net.IP', equalIps)
+    .registerOperator('net.CIDR == net.CIDR', (a: CelCidr, b: CelCidr) => a.length === b.length && equalIps(a.ip, b.ip))
     .registerFunction('isIP(string): bool', (text: string) => parseIp(text) !== undefined)
     .registerFunction('ip(string): net.IP', ipOrThrow)
     .registerFunction('net.IP.family(): int', (ip: CelIp) => BigInt(ip.family))
@@ -59,6 +61,10 @@ export function celEnvironment(): Environment {
       containsCidr(cidr, cidrOrThrow(text)),
     )
     .registerFunction('string(net.CIDR): string', (cidr: CelCidr) => `${formatIp(cidr.ip)}/${cidr.length}`);
+}
+
+function equalIps(a: CelIp, b: CelIp): boolean {
+  return a.family === b.family && a.bits === b.bits;
 }
 
 function parseIp(text: string): CelIp | undefined {
