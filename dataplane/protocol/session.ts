@@ -168,9 +168,21 @@ export class Session {
     for (const bytes of key.say(text)) this.#port.tlsWrite(key.tls, bytes);
   }
 
-  /** The newest key under which the client can read messages, else the one that will be first. */
+  /** Sends a last message. While a renewal runs, 2.x listens to the new key alone and OpenVPN 3 to the old: both hear it. */
+  sayFarewell(text: string): void {
+    if (this.#negotiating?.isHeard === true) this.say(this.#negotiating, text);
+    this.say(this.#current, text);
+  }
+
+  /** The newest key under which the client can read messages soon, else the one that will be first. */
   get speakingKey(): KeyState {
-    return this.#negotiating?.phase === 'active' ? this.#negotiating : this.#current;
+    const next = this.#negotiating;
+    return next?.phase === 'answered' || next?.phase === 'active' ? next : this.#current;
+  }
+
+  /** Whether the client has acknowledged all that was said. */
+  get isQuiet(): boolean {
+    return this.#current.isQuiet && (this.#negotiating?.phase !== 'active' || this.#negotiating.isQuiet);
   }
 
   /** The first key works: renewals are allowed from now on, wrapped by a key of their own if `dynamicWrap` says so. */

@@ -20,10 +20,7 @@ export function endPeer(state: EngineState, peer: Peer, reason: string, farewell
   state.peers.settleOpening(peer);
   state.tcp.finish(peer.remote.key);
   state.touch(peer);
-  const { session } = peer;
-  if (farewell !== null) session.say(session.speakingKey, farewell);
-  const { negotiating } = session;
-  if (negotiating !== undefined && negotiating !== session.speakingKey) session.abandon(negotiating);
+  if (farewell !== null) peer.session.sayFarewell(farewell);
 }
 
 /** Forgets a peer; one that was not told to go is gone without a word. */

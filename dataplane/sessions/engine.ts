@@ -152,7 +152,7 @@ export class Engine {
       // A stream has no strangers: whoever sends this is broken or hostile.
       if (peer.remote.kind === 'tcp' && !HARMLESS_DROPS.has(reason)) closePeer(state, peer, reason);
     }
-    const isDone = state.phase === 'draining' && peer.phase === 'lingering' && peer.session.speakingKey.isQuiet;
+    const isDone = state.phase === 'draining' && peer.phase === 'lingering' && peer.session.isQuiet;
     if (isDone) closePeer(state, peer, 'drained');
   }
 

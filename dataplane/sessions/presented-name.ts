@@ -7,7 +7,10 @@ export function commonNameOf(certificate: PresentedCertificate | null): string {
   if (leaf === undefined) return '';
   try {
     const line = new X509Certificate(leaf).subject.split('\n').find((part) => part.startsWith('CN='));
-    return (line ?? '').slice('CN='.length).replaceAll(/\p{Cc}/gu, '').slice(0, MAX_CHARACTERS);
+    return (line ?? '')
+      .slice('CN='.length)
+      .replaceAll(/\p{Cc}/gu, '')
+      .slice(0, MAX_CHARACTERS);
   } catch {
     // Not a certificate at all: the login will be refused, and has no name until then.
     return '';

@@ -6,8 +6,9 @@ import type {
 } from '../../dataplane/data-channel.ts';
 import { keyIdOf, Opcode, opcodeOf } from '../../dataplane/protocol/opcode.ts';
 import type { DataChannelCommand } from '../../dataplane/sessions/engine-io.ts';
-import { isPing, OCC_EXIT_PAYLOAD_BYTES } from './client-data-channel.ts';
+import { isPing, OCC_EXIT_PAYLOAD_BYTES, PING_PAYLOAD_BYTES } from './client-data-channel.ts';
 import { openDataPacket, sealDataPacket } from './data-packet.ts';
+import type { VirtualClock } from './virtual-clock.ts';
 
 export interface FakePeer {
   readonly record: PeerRecord;
@@ -16,6 +17,8 @@ export interface FakePeer {
   primary: FakeKey | undefined;
   secondary: FakeKey | undefined;
   readonly received: Uint8Array[];
+  pingAt: number;
+  silentAt: number;
 }
 
 interface FakeKey {
@@ -29,10 +32,38 @@ type Notification = Exclude<DataChannelNotification, { kind: 'controlPacket' | '
 /** Stands in for the tunnel threads: real packets, one at a time, the same notifications. */
 export class FakeTunnel {
   readonly peers = new Map<number, FakePeer>();
+  readonly #clock: VirtualClock;
   readonly #notify: (notification: Notification) => void;
+  readonly #send: (peer: FakePeer, packet: Uint8Array) => void;
 
-  constructor(notify: (notification: Notification) => void) {
+  constructor(
+    clock: VirtualClock,
+    notify: (notification: Notification) => void,
+    send: (peer: FakePeer, packet: Uint8Array) => void,
+  ) {
+    this.#clock = clock;
     this.#notify = notify;
+    this.#send = send;
+  }
+
+  nextDeadline(): number {
+    let earliest = Infinity;
+    for (const { pingAt, silentAt } of this.peers.values()) earliest = Math.min(earliest, pingAt, silentAt);
+    return earliest;
+  }
+
+  onDeadline(): void {
+    const { now } = this.#clock;
+    for (const peer of this.peers.values()) {
+      const { peerId, generation, pingMs } = peer.record;
+      if (now >= peer.silentAt) {
+        peer.silentAt = Infinity;
+        this.#notify({ kind: 'keepaliveLost', peerId, generation });
+      }
+      if (now < peer.pingAt) continue;
+      peer.pingAt = now + pingMs;
+      if (peer.primary !== undefined) this.#send(peer, this.seal(peerId, PING_PAYLOAD_BYTES));
+    }
   }
 
   program(command: DataChannelCommand): void {
@@ -42,7 +73,9 @@ export class FakeTunnel {
       const remote = peer.transport.kind === 'udp' ? peer.transport.remote : null;
       if (this.peers.has(peer.peerId)) throw new RangeError(`Peer ${peer.peerId} exists already`);
       const empty = { primary: undefined, secondary: undefined };
-      this.peers.set(peer.peerId, { record: peer, groups: peer.groups, remote, ...empty, received: [] });
+      const { now } = this.#clock;
+      const times = { pingAt: now + peer.pingMs, silentAt: now + peer.pingTimeoutMs };
+      this.peers.set(peer.peerId, { record: peer, groups: peer.groups, remote, ...empty, received: [], ...times });
       return;
     }
     const peer = this.peers.get(command.peerId);
@@ -83,6 +116,7 @@ export class FakeTunnel {
     const opened = openDataPacket(direction, epochFormat ? 'epoch' : isV2 ? 'V2' : 'V1', packet);
     if (opened === undefined || key.seen.has(opened.header.packetId)) return false;
     key.seen.add(opened.header.packetId);
+    peer.silentAt = this.#clock.now + peer.record.pingTimeoutMs;
     const about = { peerId: peer.record.peerId, generation: peer.record.generation };
     if (key === peer.secondary && !this.#isRetired(peer, keyId)) {
       [peer.primary, peer.secondary] = [peer.secondary, peer.primary];

@@ -9,7 +9,7 @@ import type { DataChannelCommand, EngineEvent, Input, Output, Remote } from '../
 import type { EngineLimits } from '../../dataplane/sessions/engine-options.ts';
 import { CLIENT_2_6, type ClientConfig } from './client-io.ts';
 import { dataPlaneConfig } from './data-plane-configs.ts';
-import { FakeTunnel } from './fake-tunnel.ts';
+import { FakeTunnel, type FakePeer } from './fake-tunnel.ts';
 import { CLEAN, NoisyLink, type Noise } from './noisy-link.ts';
 import { PassThroughTls, type PassThroughClient } from './pass-through-tls.ts';
 import { randomBytesFrom, randomFrom } from './seed.ts';
@@ -72,8 +72,10 @@ export class SimulatedWorld {
     this.down = new NoisyLink(this.clock, this.random, options.noise ?? CLEAN);
     this.#authenticate = options.authenticate ?? grantByCertificate;
     this.tls = new PassThroughTls(this.clock, (event) => this.feed(event));
-    this.tunnel = new FakeTunnel((notification) =>
-      this.clock.after(0, () => this.feed({ kind: 'dataChannel', notification })),
+    this.tunnel = new FakeTunnel(
+      this.clock,
+      (notification) => this.clock.after(0, () => this.feed({ kind: 'dataChannel', notification })),
+      (peer, packet) => this.#sendData(peer, packet),
     );
     this.engine = new Engine({
       config: options.config ?? dataPlaneConfig(),
@@ -98,7 +100,8 @@ export class SimulatedWorld {
       nextDeadline: () => this.engine.nextDeadline(),
       onDeadline: () => this.feed({ kind: 'deadline' }),
     };
-    this.clock.advance(ms, [engine, ...this.#allClients]);
+    const tunnel = { nextDeadline: () => this.tunnel.nextDeadline(), onDeadline: () => this.tunnel.onDeadline() };
+    this.clock.advance(ms, [engine, tunnel, ...this.#allClients]);
   }
 
   /** A client at an address of its own, not yet started. */
@@ -161,6 +164,15 @@ export class SimulatedWorld {
         : current !== null && Buffer.compare(current, remote.wire) === 0,
     );
     this.tunnel.receive(bytes, wire, byAddress);
+  }
+
+  #sendData(peer: FakePeer, packet: Uint8Array): void {
+    const { transport } = peer.record;
+    const key =
+      peer.remote === null
+        ? `tcp/${transport.kind === 'tcp' ? transport.connection : ''}`
+        : remoteFromWire(peer.remote).key;
+    this.down.send(packet, (bytes) => this.#clients.get(key)?.receive(bytes));
   }
 
   #carryOut(output: Output): void {
