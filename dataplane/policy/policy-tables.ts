@@ -1,7 +1,7 @@
 import type { Ipv4 } from '../../net/ipv4.ts';
 import { ipv4Mask, type Ipv4Prefix } from '../../net/ipv4-prefix.ts';
 import type { PolicyTables } from '../data-channel.ts';
-import { rangesFromPrefixes } from './prefix-ranges.ts';
+import { prefixKey, rangesFromPrefixes } from './prefix-ranges.ts';
 
 /** Everything that decides about a packet. The order of routes and rules carries no meaning. */
 export interface PolicySource {
@@ -123,7 +123,8 @@ function ruleSections(rules: readonly PolicyRule[], interner: GroupInterner): Wo
   const ruleStarts = [0];
   const ruleIndices: number[] = [];
   for (const entry of prefixes) {
-    for (const id of interner.idsOf(entry.groups)) groupIds.push(id);
+    if (entry.groups.length === 1) groupIds.push(interner.idOf(entry.groups[0]));
+    else for (const id of interner.idsOf(entry.groups)) groupIds.push(id);
     groupStarts.push(groupIds.length);
     for (const index of entry.rules) ruleIndices.push(index);
     ruleStarts.push(ruleIndices.length);
@@ -159,11 +160,6 @@ function pack(source: PolicySource, epoch: number, sections: readonly Words[]): 
     offset += words.length;
   });
   return shared;
-}
-
-/** One number for address and length: 2^38 values, exact in a double. */
-function prefixKey(prefix: Ipv4Prefix): number {
-  return prefix.address * 64 + prefix.length;
 }
 
 type Words = readonly number[];

@@ -16,9 +16,14 @@ export interface PrefixRanges {
  * @param prefixes without duplicates, in any order; owners are indices into it.
  */
 export function rangesFromPrefixes(prefixes: readonly Ipv4Prefix[]): PrefixRanges {
-  const order = prefixes.map((_, index) => index);
-  // Parents before children: nested prefixes then form a stack.
-  order.sort((a, b) => prefixes[a].address - prefixes[b].address || prefixes[a].length - prefixes[b].length);
+  const indexOf = new Map<number, number>();
+  const keys = new Float64Array(prefixes.length);
+  prefixes.forEach((prefix, index) => {
+    keys[index] = prefixKey(prefix);
+    indexOf.set(keys[index], index);
+  });
+  // By address, then length: parents stand before children, and nested prefixes form a stack.
+  keys.sort();
   const starts: number[] = [0];
   const owners: number[] = [-1];
   const open: { end: number; owner: number }[] = [];
@@ -40,7 +45,8 @@ export function rangesFromPrefixes(prefixes: readonly Ipv4Prefix[]): PrefixRange
     }
   };
 
-  for (const index of order) {
+  for (const key of keys) {
+    const index = indexOf.get(key) ?? -1;
     const prefix = prefixes[index];
     closeUntil(prefix.address);
     begin(prefix.address, index);
@@ -48,6 +54,11 @@ export function rangesFromPrefixes(prefixes: readonly Ipv4Prefix[]): PrefixRange
   }
   closeUntil(ADDRESS_SPACE);
   return { starts, owners };
+}
+
+/** One number for address and length: 2^38 values, exact in a double, ascending by address and then length. */
+export function prefixKey(prefix: Ipv4Prefix): number {
+  return prefix.address * 64 + prefix.length;
 }
 
 /**

@@ -1,6 +1,4 @@
 import { execFileSync } from 'node:child_process';
-import { parseIpv4 } from '../../net/ipv4.ts';
-import { parseIpv4Prefix, type Ipv4Prefix } from '../../net/ipv4-prefix.ts';
 import type { DataChannelNotification, PeerRecord } from '../../dataplane/data-channel.ts';
 import { loadAddon } from '../../dataplane/io/load-addon.ts';
 import type { NativeAddon } from '../../dataplane/io/native-addon.ts';
@@ -8,20 +6,9 @@ import { TunnelHost } from '../../dataplane/io/tunnel-host.ts';
 import { compilePolicy, GroupInterner, type PolicySource } from '../../dataplane/policy/policy-tables.ts';
 import { PacketBatch } from '../../dataplane/tunnel/packet-batch.ts';
 import { LabError } from './netns.ts';
+import { address, prefix } from './prefixes.ts';
 import { randomBytesFrom, randomFrom } from './seed.ts';
 import { waitFor } from './wait.ts';
-
-export function prefix(text: string): Ipv4Prefix {
-  const parsed = parseIpv4Prefix(text);
-  if (parsed === undefined) throw new LabError(`${text} is no prefix`);
-  return parsed;
-}
-
-export function address(text: string): number {
-  const parsed = parseIpv4(text);
-  if (parsed === undefined) throw new LabError(`${text} is no address`);
-  return parsed;
-}
 
 export const CLIENT_CIDR = prefix('10.8.0.0/22');
 export const GATEWAY = '10.8.0.1';

@@ -2,11 +2,11 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { echoRequest, isEchoReply, isRefusal, sourceOf } from '../../../support/inner-packets.ts';
 import { udpPacket } from '../../../support/ip-twin.ts';
+import { prefix } from '../../../support/prefixes.ts';
 import { inPrivateNetwork } from '../../../support/private-network.ts';
 import {
   GATEWAY,
   openPolicy,
-  prefix,
   TARGET,
   TunnelLab,
   UdpLabClient,
