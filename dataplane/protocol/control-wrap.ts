@@ -1,4 +1,4 @@
-import { createCipheriv, createHmac, timingSafeEqual } from 'node:crypto';
+import { createCipheriv, createHmac, createSecretKey, timingSafeEqual, type KeyObject } from 'node:crypto';
 import { InternalError } from '../../net/errors.ts';
 import { concatBytes } from './bytes.ts';
 import {
@@ -67,9 +67,11 @@ export function tlsAuthWrap(
   requireStaticKey(staticKey);
   const { digest, direction } = options;
   const digestBytes = WRAP_DIGEST_BYTES[digest];
-  const sendKey = staticKeyPair(staticKey, direction === 'client' ? 1 : 0).hmac.slice(0, digestBytes);
-  const receiveKey = staticKeyPair(staticKey, direction === 'server' ? 1 : 0).hmac.slice(0, digestBytes);
-  const hmac = (key: Uint8Array, parts: readonly Uint8Array[]): Uint8Array => hmacOf(digest, key, parts);
+  const hmacKey = (pair: 0 | 1): KeyObject =>
+    createSecretKey(staticKeyPair(staticKey, pair).hmac.subarray(0, digestBytes));
+  const sendKey = hmacKey(direction === 'client' ? 1 : 0);
+  const receiveKey = hmacKey(direction === 'server' ? 1 : 0);
+  const hmac = (key: KeyObject, parts: readonly Uint8Array[]): Uint8Array => hmacOf(digest, key, parts);
   const idStart = CONTROL_HEADER_BYTES + digestBytes;
   const bodyStart = idStart + WRAP_PACKET_ID_BYTES;
 
@@ -130,21 +132,24 @@ export function tlsCryptWrap(staticKey: Uint8Array, role: 'server' | 'client'): 
   };
 }
 
+/** A key as node:crypto takes it. One that is used often should be a KeyObject, which costs a fourth per use. */
+export type CryptoKeyBytes = KeyObject | Uint8Array;
+
 /** HMAC over the joined parts, whole. */
-export function hmacOf(digest: WrapDigest, key: Uint8Array, parts: readonly Uint8Array[]): Uint8Array {
+export function hmacOf(digest: WrapDigest, key: CryptoKeyBytes, parts: readonly Uint8Array[]): Uint8Array {
   const hmac = createHmac(digest, key);
   for (const part of parts) hmac.update(part);
   return hmac.digest();
 }
 
 /** AES-256-CTR both ways; the IV is the first 16 bytes of `tag`. */
-export function aes256Ctr(key: Uint8Array, tag: Uint8Array, bytes: Uint8Array): Uint8Array {
+export function aes256Ctr(key: CryptoKeyBytes, tag: Uint8Array, bytes: Uint8Array): Uint8Array {
   return createCipheriv('aes-256-ctr', key, tag.subarray(0, 16)).update(bytes);
 }
 
-function tlsCryptKeys(staticKey: Uint8Array, pair: 0 | 1): { encryption: Uint8Array; authentication: Uint8Array } {
+function tlsCryptKeys(staticKey: Uint8Array, pair: 0 | 1): { encryption: KeyObject; authentication: KeyObject } {
   const { cipher, hmac } = staticKeyPair(staticKey, pair);
-  return { encryption: cipher.slice(0, 32), authentication: hmac.slice(0, 32) };
+  return { encryption: createSecretKey(cipher.subarray(0, 32)), authentication: createSecretKey(hmac.subarray(0, 32)) };
 }
 
 function withPacketId(

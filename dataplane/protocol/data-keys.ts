@@ -1,4 +1,4 @@
-import { createHmac } from 'node:crypto';
+import { createHmac, createSecretKey } from 'node:crypto';
 import type { DataCipher, DataKeyMaterial } from '../data-channel.ts';
 import { concatBytes, isAllZero, utf8Bytes } from './bytes.ts';
 import type { ClientKeySource, ServerKeySource } from './key-method.ts';
@@ -54,8 +54,9 @@ export function prf10(secret: Uint8Array, seed: Uint8Array, bytes: number): Uint
 }
 
 function expandHash(digest: 'md5' | 'sha1', key: Uint8Array, seed: Uint8Array, bytes: number): Uint8Array {
+  const keyObject = createSecretKey(key);
   const hmac = (...parts: Uint8Array[]): Uint8Array =>
-    createHmac(digest, key)
+    createHmac(digest, keyObject)
       .update(concatBytes(...parts))
       .digest();
   const output = new Uint8Array(bytes);

@@ -1,10 +1,15 @@
-import { timingSafeEqual } from 'node:crypto';
+import { createSecretKey, timingSafeEqual } from 'node:crypto';
 import { isAllZero, u32Bytes } from './bytes.ts';
 import { SESSION_ID_BYTES } from './control-packet.ts';
-import { hmacOf } from './control-wrap.ts';
+import { hmacOf, type CryptoKeyBytes } from './control-wrap.ts';
 
 /** Half a hand window: a cookie is good for 60 to 90 s. */
 const SLOT_S = 30;
+
+/** The secret of cookies in the form that is cheapest to use: a flood of resets costs little else. @param random 32 bytes */
+export function cookieSecretFrom(random: Uint8Array): CryptoKeyBytes {
+  return createSecretKey(random);
+}
 
 /** The 30 s slot of a wall-clock time in seconds. */
 export function cookieSlotOf(unixS: number): number {
@@ -14,10 +19,10 @@ export function cookieSlotOf(unixS: number): number {
 /**
  * Our session id for a client whose address is not yet proven: 8 bytes, never all zero, the same for repeated resets
  * of a slot, so that answering one stores nothing.
- * @param secret 32 random bytes; @param remoteBytes family, address and port of the client
+ * @param secret see cookieSecretFrom; @param remoteBytes family, address and port of the client
  */
 export function makeCookie(
-  secret: Uint8Array,
+  secret: CryptoKeyBytes,
   slot: number,
   remoteBytes: Uint8Array,
   clientSessionId: Uint8Array,
@@ -29,7 +34,7 @@ export function makeCookie(
 
 /** Whether `cookie` was made for this client in this slot or one of the two before; in constant time. */
 export function checkCookie(
-  secret: Uint8Array,
+  secret: CryptoKeyBytes,
   slotNow: number,
   remoteBytes: Uint8Array,
   clientSessionId: Uint8Array,

@@ -1,9 +1,9 @@
-import { timingSafeEqual } from 'node:crypto';
+import { createSecretKey, timingSafeEqual } from 'node:crypto';
 import { InternalError } from '../../net/errors.ts';
 import { decodeBase64, encodeBase64 } from './base64.ts';
 import { concatBytes, u16Bytes, u64Bytes, viewOf } from './bytes.ts';
 import { ControlDrop, dropped, type ControlDropped } from './control-packet.ts';
-import { aes256Ctr, hmacOf } from './control-wrap.ts';
+import { aes256Ctr, hmacOf, type CryptoKeyBytes } from './control-wrap.ts';
 import { STATIC_KEY_BYTES } from './static-key.ts';
 
 /** The server's tls-crypt-v2 key as in its file: 128 bytes. */
@@ -20,8 +20,8 @@ const SERVER_KEY_LABEL = 'OpenVPN tls-crypt-v2 server key';
 const CLIENT_KEY_LABEL = 'OpenVPN tls-crypt-v2 client key';
 
 export interface TlsCryptV2ServerKey {
-  readonly encryption: Uint8Array;
-  readonly authentication: Uint8Array;
+  readonly encryption: CryptoKeyBytes;
+  readonly authentication: CryptoKeyBytes;
 }
 
 /** Client key and the same key as wrapped for the server: what a client's profile holds. */
@@ -41,7 +41,10 @@ export type ClientKeyMetadata =
 
 /** Takes the two keys from the 128 bytes of a server key. */
 export function tlsCryptV2ServerKey(bytes: Uint8Array): TlsCryptV2ServerKey {
-  return { encryption: bytes.slice(0, 32), authentication: bytes.slice(64, 96) };
+  return {
+    encryption: createSecretKey(bytes.subarray(0, 32)),
+    authentication: createSecretKey(bytes.subarray(64, 96)),
+  };
 }
 
 export function parseServerKeyPem(text: string): TlsCryptV2ServerKey | undefined {

@@ -2,6 +2,7 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import {
   checkCookie,
+  cookieSecretFrom,
   cookieSlotOf,
   makeCookie,
   serverResetTlv,
@@ -9,7 +10,7 @@ import {
 import { asksToResendWkc } from '../../../support/client-wrap.ts';
 import { countingBytes, fromHex, toHex } from '../../../support/hex.ts';
 
-const SECRET = countingBytes(32, 1);
+const SECRET = cookieSecretFrom(countingBytes(32, 1));
 const REMOTE = countingBytes(7, 40);
 const CLIENT_ID = countingBytes(8, 80);
 const NOW_S = 1_700_000_000;
