@@ -1,7 +1,7 @@
 import type { AuthorizationRule } from '../../../api/v1alpha1/generated/authorization-rule.ts';
 import type { ClientVpnEndpoint } from '../../../api/v1alpha1/generated/client-vpn-endpoint.ts';
 import { prefixContains } from '../../../net/ipv4-prefix.ts';
-import { prefixOf, sortOut, type Rejection, type Sorted } from './verdict.ts';
+import { prefixOf, sortOut, type Older, type Rejection, type Sorted } from './verdict.ts';
 
 /** Decides which authorization rules of one endpoint are accepted. */
 export function checkAuthorizationRules(
@@ -11,6 +11,7 @@ export function checkAuthorizationRules(
 ): Sorted<AuthorizationRule> {
   return sortOut(
     rules,
+    ruleKey,
     (rule, older) => rejectGroup(endpoint, rule) ?? rejectDuplicate(rule, older) ?? rejectQuota(older, quota),
   );
 }
@@ -36,19 +37,20 @@ function rejectGroup(endpoint: ClientVpnEndpoint, rule: AuthorizationRule): Reje
   return undefined;
 }
 
-function rejectDuplicate(rule: AuthorizationRule, older: readonly AuthorizationRule[]): Rejection | undefined {
-  const twin = older.find(
-    (other) =>
-      other.spec.destinationCIDR === rule.spec.destinationCIDR &&
-      other.spec.access.groupID === rule.spec.access.groupID,
-  );
+/** Two rules with one key grant the same. */
+function ruleKey(rule: AuthorizationRule): string {
+  return JSON.stringify([rule.spec.destinationCIDR, rule.spec.access.groupID ?? null]);
+}
+
+function rejectDuplicate(rule: AuthorizationRule, older: Older<AuthorizationRule>): Rejection | undefined {
+  const twin = older.byKey.get(ruleKey(rule));
   if (twin === undefined) return undefined;
   const message = `rule ${twin.metadata.name} grants the same access to the same destination`;
   return { reason: 'Duplicate', field: 'spec.destinationCIDR', message };
 }
 
-function rejectQuota(older: readonly AuthorizationRule[], quota: number): Rejection | undefined {
-  if (older.length < quota) return undefined;
+function rejectQuota(older: Older<AuthorizationRule>, quota: number): Rejection | undefined {
+  if (older.list.length < quota) return undefined;
   const message = `the endpoint has ${quota} rules already, which is its quota (authorization-rules)`;
   return { reason: 'QuotaExceeded', field: 'spec.endpointRef.name', message };
 }

@@ -4,7 +4,7 @@ import type { Route } from '../../../api/v1alpha1/generated/route.ts';
 import type { TargetNetwork } from '../../../api/v1alpha1/generated/target-network.ts';
 import { prefixContains, prefixesOverlap } from '../../../net/ipv4-prefix.ts';
 import { vpcCidrs } from './target-networks.ts';
-import { compareText, prefixOf, sortOut, type Rejection, type Sorted } from './verdict.ts';
+import { compareText, prefixOf, sortOut, type Older, type Rejection, type Sorted } from './verdict.ts';
 
 /** The routes that every accepted target network has by itself: one for each network of its VPC. */
 export function automaticRoutes(endpoint: ClientVpnEndpoint, networks: readonly TargetNetwork[]): readonly Route[] {
@@ -44,10 +44,11 @@ export function checkRoutes(routes: readonly Route[], around: RouteSurroundings)
   const manual = routes.filter((route) => !isAutomatic(route, around.automatic));
   return sortOut(
     manual,
+    routeKey,
     (route, older) =>
       rejectDestination(route, around) ??
       rejectTarget(route, around) ??
-      rejectDuplicate(route, [...around.automatic, ...older]) ??
+      rejectDuplicate(route, older, around.automatic) ??
       rejectQuota(older, around.quota),
   );
 }
@@ -94,20 +95,21 @@ function rejectTarget(route: Route, around: RouteSurroundings): Rejection | unde
   return { reason: 'TargetNetworkNotAccepted', field, message: `target network ${name} is not accepted` };
 }
 
-function rejectDuplicate(route: Route, others: readonly Route[]): Rejection | undefined {
-  const twin = others.find((other) => routeKey(other) === routeKey(route));
+function rejectDuplicate(route: Route, older: Older<Route>, automatic: readonly Route[]): Rejection | undefined {
+  const key = routeKey(route);
+  const twin = older.byKey.get(key) ?? automatic.find((other) => routeKey(other) === key);
   if (twin !== undefined) {
     const message = `route ${twin.metadata.name} has the same destination and target`;
     return { reason: 'Duplicate', field: 'spec.destinationCIDR', message };
   }
-  const namesake = others.find((other) => other.metadata.name === route.metadata.name);
+  const namesake = automatic.find((other) => other.metadata.name === route.metadata.name);
   if (namesake === undefined) return undefined;
   const message = `an automatic route to ${namesake.spec.destinationCIDR} has this name`;
   return { reason: 'Duplicate', field: 'metadata.name', message };
 }
 
-function rejectQuota(older: readonly Route[], quota: number): Rejection | undefined {
-  if (older.length < quota) return undefined;
+function rejectQuota(older: Older<Route>, quota: number): Rejection | undefined {
+  if (older.list.length < quota) return undefined;
   const message = `the endpoint has ${quota} routes already, which is its quota (routes)`;
   return { reason: 'QuotaExceeded', field: 'spec.endpointRef.name', message };
 }

@@ -1,7 +1,7 @@
 import type { ClientVpnEndpoint } from '../../../api/v1alpha1/generated/client-vpn-endpoint.ts';
 import type { TargetNetwork } from '../../../api/v1alpha1/generated/target-network.ts';
 import { prefixesOverlap } from '../../../net/ipv4-prefix.ts';
-import { prefixOf, sortOut, type Rejection, type Sorted } from './verdict.ts';
+import { prefixOf, sortOut, type Older, type Rejection, type Sorted } from './verdict.ts';
 
 /** The smallest subnet that a target network may have. */
 const LONGEST_SUBNET = 27;
@@ -13,10 +13,11 @@ export function checkTargetNetworks(
 ): Sorted<TargetNetwork> {
   return sortOut(
     networks,
+    (network) => network.spec.zone,
     (network, older) =>
       rejectDeleting(endpoint, network) ??
       rejectSubnet(endpoint, network) ??
-      rejectVpc(endpoint, network, older) ??
+      rejectVpc(endpoint, network, older.list) ??
       rejectZone(network, older),
   );
 }
@@ -81,8 +82,8 @@ function rejectVpc(
   return undefined;
 }
 
-function rejectZone(network: TargetNetwork, older: readonly TargetNetwork[]): Rejection | undefined {
-  const holder = older.find((other) => other.spec.zone === network.spec.zone);
+function rejectZone(network: TargetNetwork, older: Older<TargetNetwork>): Rejection | undefined {
+  const holder = older.byKey.get(network.spec.zone);
   if (holder === undefined) return undefined;
   const message = `zone ${network.spec.zone} is taken by target network ${holder.metadata.name}`;
   return { reason: 'ZoneInUse', field: 'spec.zone', message };

@@ -23,17 +23,30 @@ export interface Sorted<T> {
   readonly rejected: ReadonlyMap<string, Rejection>;
 }
 
-/** Decides each object in order of seniority: `check` sees what older ones made of it. */
+/** The objects accepted so far. */
+export interface Older<T> {
+  readonly list: readonly T[];
+  /** By the key under which two objects would decide about the same thing. */
+  readonly byKey: ReadonlyMap<string, T>;
+}
+
+/** Decides each object in order of seniority: `check` sees the older ones that were accepted. */
 export function sortOut<T extends { readonly metadata: ObjectMeta }>(
   objects: readonly T[],
-  check: (object: T, acceptedSoFar: readonly T[]) => Rejection | undefined,
+  keyOf: (object: T) => string,
+  check: (object: T, older: Older<T>) => Rejection | undefined,
 ): Sorted<T> {
   const accepted: T[] = [];
+  const byKey = new Map<string, T>();
   const rejected = new Map<string, Rejection>();
   for (const object of objects.toSorted(bySeniority)) {
-    const rejection = check(object, accepted);
-    if (rejection === undefined) accepted.push(object);
-    else rejected.set(object.metadata.name, rejection);
+    const rejection = check(object, { list: accepted, byKey });
+    if (rejection === undefined) {
+      accepted.push(object);
+      byKey.set(keyOf(object), object);
+    } else {
+      rejected.set(object.metadata.name, rejection);
+    }
   }
   return { accepted, rejected };
 }

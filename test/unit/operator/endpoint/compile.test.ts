@@ -3,10 +3,12 @@ import { describe, it } from 'node:test';
 import fc from 'fast-check';
 import { snapshotDigest } from '../../../../api/snapshot-digest.ts';
 import { parseEndpointSnapshot } from '../../../../api/parse-endpoint-snapshot.ts';
+import { DEFAULT_QUOTAS } from '../../../../operator/endpoint/checks/quotas.ts';
+import { compileSet } from '../../../../operator/endpoint/compile-set.ts';
 import type { Rollout } from '../../../../operator/endpoint/compile-types.ts';
 import type { EndpointFacts } from '../../../../operator/endpoint/facts.ts';
 import { resource, type Json } from '../../../support/base-resources.ts';
-import { compileObjects, conditionOf, findCondition, NOW } from '../../../support/compile-fixture.ts';
+import { compileObjects, conditionOf, findCondition, NOW, resourceSet } from '../../../support/compile-fixture.ts';
 
 const KEY = 'ClientVpnEndpoint/default/corp';
 const endpoint = (spec: Json = {}): Json => resource('ClientVpnEndpoint', 'corp', { spec });
@@ -467,12 +469,31 @@ describe('compile: snapshot', () => {
     );
   });
 
-  it('10,000 rules compile in one go', () => {
-    const many = Array.from({ length: 10_000 }, (_, index) => ({
-      ...rule(`r${index}`, '10.50.0.0/16', `g${index}`),
+  it('10,000 rules at 10,000 prefixes, with the quota raised, are all in it, and one more is not', () => {
+    const resources = resourceSet([endpoint(local), staff, rule('r', '10.50.0.0/16', 'g')]);
+    const [pattern] = resources.rules;
+    assert.ok(pattern !== undefined);
+    const rules = Array.from({ length: 10_001 }, (_, index) => ({
+      ...pattern,
+      metadata: { ...pattern.metadata, name: `r${String(index).padStart(5, '0')}` },
+      spec: { ...pattern.spec, destinationCIDR: `11.${index >> 8}.${index & 255}.0/24` },
     }));
-    const template = compileObjects([endpoint(local), staff, rule('r', '10.50.0.0/16', 'g')], { users });
-    assert.equal(template.findings.filter(({ severity }) => severity === 'error').length, 0);
-    assert.equal(many.length, 10_000);
+    const result = compileSet({
+      resources: { ...resources, rules },
+      facts: new Map(),
+      users,
+      rollouts: new Map(),
+      previous: new Map(),
+      previousStatuses: new Map(),
+      quotas: { ...DEFAULT_QUOTAS, 'authorization-rules': 10_000 },
+      now: NOW,
+      epoch: 1,
+    });
+    const refused = result.findings.filter(({ severity }) => severity === 'error');
+    assert.deepEqual(
+      refused.map(({ name, reason }) => `${name} ${reason}`),
+      ['r10000 QuotaExceeded'],
+    );
+    assert.equal(result.endpoints.get(KEY)?.snapshot?.rules.length, 10_000);
   });
 });
