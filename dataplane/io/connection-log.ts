@@ -16,7 +16,6 @@ export class ConnectionLog {
   readonly #write: (line: string) => void;
   /** Milliseconds since 1970. */
   readonly #now: () => number;
-  readonly #startedAt = new Map<string, number>();
   #config: ConnectionLogConfig = { enabled: false, endpointId: '', userLogin: false };
 
   constructor(options: { readonly write: (line: string) => void; readonly now: () => number }) {
@@ -28,14 +27,11 @@ export class ConnectionLog {
     this.#config = config;
   }
 
-  /** @param traffic of the connection's peer, as far as it has one. */
-  onEvent(event: EngineEvent, traffic: PeerTraffic | undefined): void {
+  onEvent(event: EngineEvent): void {
     const now = this.#now();
     switch (event.kind) {
       case 'connected':
-        // Kept while the log is off, too: it may be on when the connection ends.
-        this.#startedAt.set(event.connection.connectionId, now);
-        this.#line(event.connection, { ...ATTEMPT, 'connection-attempt-status': 'successful' }, now, null, traffic);
+        this.#line(event.connection, { ...ATTEMPT, 'connection-attempt-status': 'successful' }, now, null, null);
         return;
       case 'connectionAttemptFailed':
         this.#line(
@@ -43,15 +39,12 @@ export class ConnectionLog {
           { ...ATTEMPT, 'connection-attempt-status': 'failed', 'connection-attempt-failure-reason': event.reason },
           now,
           null,
-          undefined,
+          null,
         );
         return;
-      case 'disconnected': {
-        const startedAt = this.#startedAt.get(event.connection.connectionId) ?? now;
-        this.#startedAt.delete(event.connection.connectionId);
-        this.#line(event.connection, RESET, startedAt, now, traffic);
+      case 'disconnected':
+        this.#line(event.connection, RESET, event.establishedMs, event.endedMs, event.traffic);
         return;
-      }
       case 'renewed':
       case 'floated':
       case 'certificateRefused':
@@ -67,7 +60,7 @@ export class ConnectionLog {
     kind: Readonly<Record<string, string>>,
     startedAt: number,
     endedAt: number | null,
-    traffic: PeerTraffic | undefined,
+    traffic: PeerTraffic | null,
   ): void {
     if (!this.#config.enabled) return;
     const { address, port } = splitRemote(facts.remote);

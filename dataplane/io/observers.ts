@@ -75,10 +75,9 @@ export class Observers {
   }
 
   onEvent(event: EngineEvent): void {
-    const { log, tunnel } = this.#options;
+    const { log } = this.#options;
     this.metrics.onEvent(event);
-    const peerId = 'connection' in event ? event.connection.peerId : null;
-    this.#connectionLog.onEvent(event, peerId === null ? undefined : tunnel.traffic(peerId));
+    this.#connectionLog.onEvent(event);
     switch (event.kind) {
       case 'connected':
         log.info({ connectionId: event.connection.connectionId, transport: event.connection.transport }, 'Connected');

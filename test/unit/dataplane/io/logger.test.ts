@@ -1,0 +1,121 @@
+import assert from 'node:assert/strict';
+import { spawn } from 'node:child_process';
+import { once } from 'node:events';
+import { join } from 'node:path';
+import { PassThrough, Writable } from 'node:stream';
+import { suite, test } from 'node:test';
+import { createLogger } from '../../../../dataplane/io/logger.ts';
+import { LogSink } from '../../../../dataplane/io/log-sink.ts';
+import { RateLimitedLog } from '../../../../dataplane/io/rate-limited-log.ts';
+
+function memory(): { readonly sink: LogSink; readonly lines: () => Record<string, unknown>[] } {
+  const stream = new PassThrough();
+  return {
+    sink: new LogSink(stream),
+    lines: () => {
+      const text = String((stream.read() as Buffer | null) ?? '');
+      return text
+        .split('\n')
+        .filter(Boolean)
+        .map((line) => JSON.parse(line) as Record<string, unknown>);
+    },
+  };
+}
+
+/** A reader that never takes anything. */
+const stuck = (): Writable => new Writable({ highWaterMark: 10, write() {} });
+
+suite('Logger', () => {
+  test('writes JSON lines with level, time, bindings and message', () => {
+    const { sink, lines } = memory();
+    const log = createLogger({ level: 'info', sink, bindings: { endpoint: 'main' } });
+    log.info({ port: 443 }, 'Ready');
+    log.debug('Not shown');
+    const [line, ...more] = lines();
+    assert.equal(more.length, 0);
+    assert.equal(line['level'], 'info');
+    assert.equal(line['msg'], 'Ready');
+    assert.equal(line['endpoint'], 'main');
+    assert.equal(line['port'], 443);
+    assert.match(String(line['time']), /^\d{4}-\d{2}-\d{2}T\d{2}:\d{2}:\d{2}\.\d{3}Z$/);
+  });
+
+  test('prints no secret, at the top or one level below', () => {
+    const { sink, lines } = memory();
+    const log = createLogger({ level: 'info', sink });
+    log.info({ password: 'hunter2', request: { password: 'hunter2', token: 'hunter2', user: 'joe' } }, 'Login');
+    const [line] = lines();
+    assert.ok(!JSON.stringify(line).includes('hunter2'));
+    assert.deepEqual(line['request'], { password: '[redacted]', token: '[redacted]', user: 'joe' });
+  });
+
+  test('drops and counts what a stopped reader does not take, within its bound', async () => {
+    const stream = stuck();
+    const sink = new LogSink(stream, 1000);
+    for (let n = 0; n < 100; n += 1) sink.write(`${'x'.repeat(99)}\n`);
+    assert.equal(sink.dropped, 90);
+    assert.ok(stream.writableLength <= 1000);
+    await sink.flush(1);
+  });
+
+  test('survives a reader that went away', async () => {
+    const stream = new PassThrough();
+    const sink = new LogSink(stream);
+    const closed = new Promise((resolve) => stream.once('close', resolve));
+    stream.destroy(new Error('EPIPE'));
+    await closed;
+    sink.write('late\n');
+    assert.equal(sink.dropped, 1);
+  });
+
+  test('a process whose reader stopped neither waits nor hangs at its exit', async () => {
+    const sinkPath = join(import.meta.dirname, '../../../../dataplane/io/log-sink.ts');
+    const script = `
+      const { LogSink } = await import(${JSON.stringify(sinkPath)});
+      const sink = new LogSink(process.stdout, 300_000);
+      for (let n = 0; n < 2000; n += 1) sink.write('x'.repeat(999) + '\\n');
+      process.stderr.write('dropped ' + (sink.dropped > 0));
+      await sink.flush(1);
+      process.exit(0);`;
+    const child = spawn(process.execPath, ['--input-type=module', '-e', script], { stdio: ['ignore', 'pipe', 'pipe'] });
+    child.stdout.pause();
+    let errors = '';
+    child.stderr.on('data', (chunk: Buffer) => (errors += chunk.toString()));
+    const [code] = (await once(child, 'exit')) as [number];
+    child.stdout.destroy();
+    assert.equal(errors, 'dropped true');
+    assert.equal(code, 0);
+  });
+
+  test('flushes what a slow reader still takes', async () => {
+    const taken: string[] = [];
+    const slow = new Writable({
+      decodeStrings: false,
+      write(chunk: string, _encoding, done) {
+        taken.push(chunk);
+        setImmediate(done);
+      },
+    });
+    const sink = new LogSink(slow);
+    for (let n = 0; n < 20; n += 1) sink.write(`${n}\n`);
+    await sink.flush(10_000);
+    assert.equal(taken.filter(Boolean).length, 20);
+  });
+});
+
+suite('Rate-limited log', () => {
+  test('lets a burst pass, then one a second, and says how many did not', () => {
+    const { sink, lines } = memory();
+    let now = 0;
+    const log = new RateLimitedLog(createLogger({ level: 'warn', sink }), () => now);
+    for (let n = 0; n < 50; n += 1) log.warn({ n }, 'Refused a certificate');
+    log.warn({}, 'Something else');
+    assert.equal(lines().length, 11);
+    now = 1000;
+    log.warn({}, 'Refused a certificate');
+    log.warn({}, 'Refused a certificate');
+    const [line, ...more] = lines();
+    assert.equal(line['suppressed'], 40);
+    assert.equal(more.length, 0);
+  });
+});

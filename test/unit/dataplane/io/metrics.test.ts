@@ -1,0 +1,79 @@
+import assert from 'node:assert/strict';
+import { after, suite, test } from 'node:test';
+import { Metrics, type MetricSources } from '../../../../dataplane/io/metrics.ts';
+
+suite('Metrics', () => {
+  const now = Date.UTC(2026, 10, 23);
+  let drops: Record<string, number> = { BadTag: 3, NotAuthorized: 1 };
+  let revocationListEnds: number | null = now + 36 * 3_600_000;
+  const sources: MetricSources = {
+    activeConnections: () => 7,
+    traffic: () => ({ ingressBytes: 1000, egressBytes: 2000, ingressPackets: 10, egressPackets: 20 }),
+    drops: () => drops,
+    batches: () => ({ udpReceive: { runs: 4, packets: 100 }, seal: { runs: 2, packets: 64 } }),
+    addressPool: () => ({ used: 7, size: 1021 }),
+    snapshot: () => ({ version: 12, epoch: 3, compiledAt: now - 5000 }),
+    revocationListEnds: () => revocationListEnds,
+    history: () => ({ ended: { kept: 5, limit: 10_000 }, failed: { kept: 1, limit: 1000 } }),
+    loggingDropped: () => 2,
+    passwordChecksWaiting: () => 0,
+    now: () => now,
+  };
+  const metrics = new Metrics({ endpoint: 'main', namespace: 'vpn', target_network: 'net-a' }, sources);
+  after(() => metrics.close());
+
+  const value = async (name: string, labels = ''): Promise<number | undefined> => {
+    const { text } = await metrics.exposition();
+    const line = text.split('\n').find((candidate) => candidate.startsWith(`${name}{${labels}`));
+    return line === undefined ? undefined : Number(line.split(' ').at(-1));
+  };
+
+  test("shows the guide's metrics with endpoint, namespace and target network", async () => {
+    const { text, contentType } = await metrics.exposition();
+    assert.match(contentType, /^text\/plain/);
+    const labels = 'endpoint="main",namespace="vpn",target_network="net-a"';
+    assert.ok(text.includes(`clientvpn_active_connections{${labels}} 7`));
+    assert.ok(text.includes(`clientvpn_ingress_bytes_total{${labels}} 1000`));
+    assert.ok(text.includes(`clientvpn_egress_packets_total{${labels}} 20`));
+    assert.equal(await value('clientvpn_snapshot_version'), 12);
+    assert.equal(await value('clientvpn_snapshot_age_seconds'), 5);
+    assert.equal(await value('clientvpn_batch_packets_total', 'stage="seal"'), 64);
+    assert.equal(await value('clientvpn_connection_history', 'state="ended",bound="limit"'), 10_000);
+    assert.ok((await value('clientvpn_event_loop_lag_seconds', 'quantile="0.99"')) !== undefined);
+  });
+
+  test('totals kept elsewhere follow their source', async () => {
+    assert.equal(await value('clientvpn_drops_total', 'reason="BadTag"'), 3);
+    drops = { BadTag: 10 };
+    assert.equal(await value('clientvpn_drops_total', 'reason="BadTag"'), 10);
+    assert.equal(await value('clientvpn_drops_total', 'reason="BadTag"'), 10);
+  });
+
+  test('[C95] days until the revocation list ends, and nothing without a list', async () => {
+    assert.equal(await value('clientvpn_crl_days_to_expiry'), 1.5);
+    revocationListEnds = null;
+    assert.equal(await value('clientvpn_crl_days_to_expiry'), undefined);
+  });
+
+  test('[C79] [C88] failed logins and refused certificates are counted apart', async () => {
+    const connection = {
+      connectionId: 'c',
+      peerId: null,
+      generation: null,
+      username: 'joe',
+      commonName: '',
+      groups: [],
+      clientIp: null,
+      remote: '192.0.2.1:1',
+      transport: 'udp' as const,
+      cipher: null,
+      client: { version: '', platform: '', ui: '' },
+    };
+    metrics.onEvent({ kind: 'connectionAttemptFailed', connection, reason: 'bad-password' });
+    metrics.onEvent({ kind: 'certificateRefused', remote: '192.0.2.1:1', reason: 'certificate-expired' });
+    assert.equal(await value('clientvpn_authentication_failures_total', 'reason="bad-password"'), 1);
+    assert.equal(await value('clientvpn_certificates_refused_total', 'reason="certificate-expired"'), 1);
+    const { text } = await metrics.exposition();
+    assert.ok(!text.includes('joe') && !text.includes('192.0.2.1'));
+  });
+});
