@@ -52,10 +52,16 @@ export function certificatesIn(pem: string): readonly X509Certificate[] | undefi
   const blocks = pem.match(/-----BEGIN CERTIFICATE-----[A-Za-z0-9+/=\s]*-----END CERTIFICATE-----/g) ?? [];
   if (blocks.length > MAX_CERTIFICATES || pem.length > MAX_PEM_CHARACTERS) return undefined;
   try {
-    return blocks.map((block) => new X509Certificate(block));
+    const certificates = blocks.map((block) => new X509Certificate(block));
+    return certificates.every(isUsable) ? certificates : undefined;
   } catch {
     return undefined;
   }
+}
+
+/** Whether the dates are dates. Throws, like the parser, for a key that can't be read. */
+function isUsable({ validFromDate, validToDate, publicKey }: X509Certificate): boolean {
+  return publicKey.type === 'public' && !Number.isNaN(validFromDate.getTime()) && !Number.isNaN(validToDate.getTime());
 }
 
 function stateOf(leaf: X509Certificate, key: KeyObject, facts: CertificateFacts, now: number): ServerCertificateState {
