@@ -1,0 +1,102 @@
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import { Opcode } from '../../dataplane/protocol/opcode.ts';
+import { clientPacket, decodePlain } from '../support/raw-control.ts';
+import { randomBytesFrom, randomFrom, SEED, seeded } from '../support/seed.ts';
+import { SimulatedWorld, udpRemote } from '../support/simulated-world.ts';
+
+for (const [name, noise] of [
+  ['loses a fifth', { drop: 0.2, duplicate: 0, corrupt: 0, latencyMs: 20, jitterMs: 0 }],
+  ['reorders everything', { drop: 0, duplicate: 0, corrupt: 0, latencyMs: 5, jitterMs: 200 }],
+  ['doubles half', { drop: 0, duplicate: 0.5, corrupt: 0, latencyMs: 20, jitterMs: 50 }],
+  ['does all of it', { drop: 0.1, duplicate: 0.1, corrupt: 0.02, latencyMs: 20, jitterMs: 100 }],
+] as const) {
+  test(`connects and renews 20 clients over a network that ${name}`, (context) => {
+    const { seed } = seeded(context);
+    const world = new SimulatedWorld({ seed, noise, timers: { renegotiateMs: 0 } });
+    const clients = Array.from({ length: 20 }, (_, index) => world.client({ name: `user-${index}` }));
+    for (const client of clients) client.start();
+    world.advance(55_000);
+    const connected = clients.filter(({ machine }) => machine.isConnected);
+    // A corrupt TLS byte ends a handshake of the pass-through, as it would a real one.
+    assert.ok(connected.length >= 16, `${connected.length} of 20 connected`);
+    for (const client of connected) client.handle({ kind: 'renew' });
+    world.advance(50_000);
+    const renewed = world.eventsOf('renewed').length;
+    assert.ok(renewed >= connected.length * 0.8, `${renewed} of ${connected.length} renewed`);
+    for (const client of clients) client.isMute = true;
+    world.up.noise = { ...noise, drop: 1 };
+    world.advance(300_000);
+    assert.deepEqual([world.engine.stats().connected, world.engine.stats().opening, world.tls.size], [0, 0, 0]);
+  });
+}
+
+test('[P33] sends again after 2, 6, 14 and 30 s, six packets at the most, and forgets the session after 60 s', () => {
+  const world = new SimulatedWorld();
+  const remote = udpRemote('192.0.2.7', 5000);
+  world.receive(remote, clientPacket());
+  const peerSessionId = decodePlain(world.transmitted[0].bytes).sessionId;
+  world.receive(remote, clientPacket({ opcode: Opcode.AckV1, acks: [0], peerSessionId, messageId: null }));
+  const start = world.clock.now;
+  world.feed({ kind: 'tlsOutput', tls: 1, bytes: new Uint8Array(20_000) });
+  world.advance(59_000);
+  const sent = world.transmitted
+    .slice(1)
+    .map(({ at, bytes }) => ({ at: at - start, id: decodePlain(bytes).messageId }));
+  assert.deepEqual(
+    sent.filter(({ id }) => id === 1).map(({ at }) => at),
+    [0, 2_000, 6_000, 14_000, 30_000],
+  );
+  assert.equal(new Set(sent.map(({ id }) => id)).size, 6);
+  world.advance(2_000);
+  assert.equal(world.engine.stats().opening, 0);
+});
+
+test('[P36] drops a packet meant for another session of ours', () => {
+  const world = new SimulatedWorld();
+  const remote = udpRemote('192.0.2.7', 5000);
+  world.receive(remote, clientPacket());
+  const peerSessionId = decodePlain(world.transmitted[0].bytes).sessionId;
+  world.receive(remote, clientPacket({ opcode: Opcode.AckV1, acks: [0], peerSessionId, messageId: null }));
+  const before = world.transmitted.length;
+  const stray = { opcode: Opcode.ControlV1, acks: [0], messageId: 1, payload: Uint8Array.of(1) } as const;
+  world.receive(remote, clientPacket({ ...stray, peerSessionId: peerSessionId.map((byte) => byte ^ 0x80) }));
+  assert.equal(world.transmitted.length, before);
+  world.receive(remote, clientPacket({ ...stray, peerSessionId }));
+  assert.equal(world.transmitted.length, before + 1);
+});
+
+test('[P102] survives random and mutated packets without an exception and without growing', (context) => {
+  context.diagnostic(`TEST_SEED=${SEED}`);
+  const random = randomFrom(SEED);
+  const world = new SimulatedWorld({ seed: SEED });
+  const client = world.connect();
+  const corpus = [...client.sent, ...world.transmitted.map(({ bytes }) => bytes)];
+  let reachedASession = 0;
+  for (let round = 0; round < 60_000; round += 1) {
+    const remote = random() < 0.5 ? client.remote : udpRemote(`192.0.2.${round % 250}`, 1000 + (round % 1000));
+    const bytes =
+      random() < 0.2
+        ? randomBytesFrom(random, Math.floor(random() * 100))
+        : mutated(corpus[Math.floor(random() * corpus.length)], random);
+    if (remote === client.remote) reachedASession += 1;
+    world.feed({ kind: 'datagram', remote, bytes });
+    world.transmitted.length = 0;
+    if (round % 1000 === 0) world.clock.advance(10);
+  }
+  context.diagnostic(`${reachedASession} packets from the address of a session`);
+  const { opening, connected, handshakeBytes, drops } = world.engine.stats();
+  assert.deepEqual([connected, handshakeBytes], [1, 0]);
+  assert.ok(opening <= 250);
+  assert.ok(drops.size < 40, 'reasons are a closed set');
+  client.handle({ kind: 'inner', bytes: new Uint8Array(40).fill(0x45) });
+  world.advance(100);
+  assert.equal(world.tunnel.peers.get(0)?.received.length, 1);
+});
+
+function mutated(packet: Uint8Array, random: () => number): Uint8Array {
+  const bytes = packet.slice(0, random() < 0.3 ? Math.floor(random() * packet.length) : packet.length);
+  for (let flips = Math.floor(random() * 4); flips > 0 && bytes.length > 0; flips -= 1)
+    bytes[Math.floor(random() * bytes.length)] = Math.floor(random() * 256);
+  return bytes;
+}
