@@ -1,0 +1,363 @@
+// What a gateway does to the machine it runs on, and what is left of it afterwards.
+import assert from 'node:assert/strict';
+import { execFileSync, spawnSync } from 'node:child_process';
+import { once } from 'node:events';
+import { closeSync, existsSync, mkdirSync, openSync, readFileSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { test, type TestContext } from 'node:test';
+import { gatewayNames } from '../../dataplane/net-setup/gateway-names.ts';
+import { Gateway } from '../support/gateway.ts';
+import { endpoint, route, rule, targetNetwork, yamlOf } from '../support/manifests.ts';
+import { Lab, TARGETS, type Namespace } from '../support/netns.ts';
+import { skipWithoutNamespaces } from '../support/requirements.ts';
+import { ROOT } from '../support/source-tree.ts';
+import { StockClient } from '../support/stock-client.ts';
+import { waitFor } from '../support/wait.ts';
+
+const skip = skipWithoutNamespaces();
+const MANIFESTS = { 'all.yaml': yamlOf(endpoint(), targetNetwork(), rule('192.168.0.0/24')) };
+
+function lab(t: TestContext, clients = 1): Lab {
+  const made = new Lab({ clients });
+  t.after(() => made[Symbol.dispose]());
+  return made;
+}
+
+async function running(t: TestContext, options: ConstructorParameters<typeof Gateway>[0]): Promise<Gateway> {
+  const gateway = new Gateway(options);
+  // Before the lab goes: handlers run in the order in which they were added.
+  t.after(async () => {
+    if (!(t as TestContext & { readonly passed: boolean }).passed) console.log(gateway.log.lines.slice(-40).join('\n'));
+    gateway.signal('SIGKILL');
+    await gateway.exited();
+  });
+  await gateway.start();
+  return gateway;
+}
+
+async function connected(gateway: Gateway, lab: Lab, index = 0): Promise<StockClient> {
+  const profile = gateway.clientConfig({ client: `client-${index + 1}` });
+  const client = new StockClient({ namespace: lab.client(index), folder: lab.folder, name: `c${index}`, profile });
+  return client.connected();
+}
+
+/** Everything of the machine that a gateway may touch. */
+function machineState(namespace: Namespace): Readonly<Record<string, string>> {
+  return {
+    links: namespace.must('ip', '-o', 'link', 'show'),
+    addresses: namespace.must('ip', '-o', '-4', 'addr', 'show'),
+    routes: namespace.must('ip', '-4', 'route', 'show', 'table', 'all'),
+    rules: namespace.must('nft', 'list', 'ruleset'),
+    forwarding: forwarding(namespace),
+  };
+}
+
+function forwarding(namespace: Namespace): string {
+  return namespace.must('sh', '-c', 'grep . /proc/sys/net/ipv4/conf/*/forwarding');
+}
+
+function forwards(namespace: Namespace, name: string): boolean {
+  return namespace.must('cat', `/proc/sys/net/ipv4/conf/${name}/forwarding`).trim() === '1';
+}
+
+function dataPlanePid(gateway: Gateway): number {
+  const record = JSON.parse(readFileSync(join(gateway.stateDir, 'run.json'), 'utf8')) as {
+    readonly dataPlane: { readonly pid: number };
+  };
+  return record.dataPlane.pid;
+}
+
+for (const signal of ['SIGTERM', 'SIGINT'] as const) {
+  test(`${signal} undoes everything within five seconds and exits 0`, { skip }, async (t) => {
+    const world = lab(t);
+    const before = machineState(world.gateway);
+    const gateway = await running(t, { lab: world, manifests: MANIFESTS });
+    await connected(gateway, world);
+    assert.notDeepEqual(machineState(world.gateway), before);
+    gateway.signal(signal);
+    assert.equal(await gateway.exited(5_000), 0);
+    assert.deepEqual(machineState(world.gateway), before);
+    assert.equal(existsSync(join(gateway.stateDir, 'run.json')), false);
+    assert.equal(existsSync(join(gateway.stateDir, 'command.sock')), false);
+  });
+}
+
+test('the next start cleans up after a gateway that was killed, and ends with nothing left', { skip }, async (t) => {
+  const world = lab(t);
+  const before = machineState(world.gateway);
+  const options = { lab: world, manifests: MANIFESTS };
+  const first = await running(t, options);
+  const child = dataPlanePid(first);
+  first.signal('SIGKILL');
+  await first.exited();
+  await waitFor('the data plane to follow', () => !existsSync(`/proc/${child}`));
+  assert.match(world.gateway.must('nft', 'list', 'ruleset'), /masquerade/, 'the killed run left its rules');
+  assert.ok(forwards(world.gateway, 'wan0'), 'and forwarding');
+
+  const second = await running(t, options);
+  const tables = world.gateway.must('nft', 'list', 'tables').trim().split('\n');
+  assert.equal(tables.length, 1, 'nothing is doubled');
+  assert.equal(await second.stop(), 0);
+  assert.deepEqual(machineState(world.gateway), before);
+});
+
+test('a data plane that hangs on after its parent was killed is ended by the next start', { skip }, async (t) => {
+  const world = lab(t);
+  const options = { lab: world, manifests: MANIFESTS };
+  const first = await running(t, options);
+  const child = dataPlanePid(first);
+  process.kill(child, 'SIGSTOP');
+  first.signal('SIGKILL');
+  await first.exited();
+  assert.ok(existsSync(`/proc/${child}`));
+  const second = await running(t, options);
+  assert.equal(existsSync(`/proc/${child}`), false);
+  assert.equal(await second.stop(), 0);
+});
+
+test('a killed data plane is started again on the same port, and clients come back', { skip }, async (t) => {
+  const world = lab(t);
+  const gateway = await running(t, {
+    lab: world,
+    manifests: { 'all.yaml': yamlOf(endpoint({ transport: 'tcp' }), targetNetwork(), rule('192.168.0.0/24')) },
+  });
+  const client = await connected(gateway, world);
+  const from = client.log.mark();
+  const first = dataPlanePid(gateway);
+  process.kill(first, 'SIGKILL');
+  await client.connected({ from, timeoutMs: 20_000 });
+  assert.notEqual(dataPlanePid(gateway), first);
+  assert.ok(world.client().ping(TARGETS.vpc));
+});
+
+test('forwarding is on for every interface but loopback, also for those that come later', { skip }, async (t) => {
+  const world = lab(t);
+  const { gateway: machine } = world;
+  const gateway = await running(t, { lab: world, manifests: MANIFESTS });
+  assert.ok(forwards(machine, 'wan0') && forwards(machine, 'lan0'));
+  assert.equal(forwards(machine, 'lo'), false);
+  machine.ip('link add late0 type veth peer name late1');
+  await waitFor('forwarding of a new interface', () => forwards(machine, 'late0') && forwards(machine, 'late1'));
+  assert.equal(await gateway.stop(), 0);
+  assert.equal(forwards(machine, 'late0'), false);
+});
+
+test('an interface that forwarded before is left alone', { skip }, async (t) => {
+  const world = lab(t);
+  const { gateway: machine } = world;
+  machine.must('sh', '-c', 'echo 1 > /proc/sys/net/ipv4/conf/lan0/forwarding');
+  const before = machineState(machine);
+  const gateway = await running(t, { lab: world, manifests: MANIFESTS });
+  const { table } = gatewayNames(gateway.stateDir);
+  const switched = machine.must('nft', 'list', 'set', 'inet', table, 'switched');
+  assert.ok(switched.includes('"wan0"') && !switched.includes('"lan0"'), switched);
+  assert.equal(await gateway.stop(), 0);
+  assert.deepEqual(machineState(machine), before);
+});
+
+test('the machine becomes no router for anybody but clients', { skip }, async (t) => {
+  const world = lab(t);
+  // As if the gateway were a router: both sides send their packets for each other to it.
+  world.target.ip('route add 10.99.0.0/24 via 10.60.0.1');
+  world.client().ip('route add 192.168.0.0/24 via 10.99.0.1');
+  const gateway = await running(t, { lab: world, manifests: MANIFESTS });
+  assert.equal(world.target.ping('10.99.0.254'), false, 'target → wan');
+  assert.equal(world.client().ping(TARGETS.vpc), false, 'wan → target');
+  world.client().ip('route del 192.168.0.0/24 via 10.99.0.1');
+  await connected(gateway, world);
+  assert.ok(world.client().ping(TARGETS.vpc), 'client → target');
+});
+
+test('a source in the client CIDR from anywhere but the tunnel is dropped', { skip }, async (t) => {
+  const world = lab(t, 2);
+  await running(t, { lab: world, manifests: MANIFESTS });
+  const counter =
+    'table ip t { chain c { type filter hook prerouting priority raw; icmp type echo-request counter; }; }';
+  world.target.must('nft', counter);
+  const spoofer = world.client(1);
+  spoofer.ip('addr add 10.200.0.77/32 dev wan0', 'route add 192.168.0.0/24 via 10.99.0.1');
+  spoofer.run('ping', '-n', '-c', '2', '-W', '1', '-I', '10.200.0.77', TARGETS.vpc);
+  assert.match(world.target.must('nft', 'list', 'table', 'ip', 't'), /packets 0 /);
+});
+
+test('clients reach none of the gateway’s own addresses, whatever the rules', { skip }, async (t) => {
+  const world = lab(t);
+  const everything = [route('10.60.0.0/24'), rule('10.60.0.0/24'), route('169.254.0.0/16'), rule('169.254.0.0/16')];
+  world.gateway.ip('addr add 169.254.169.254/32 dev lan0', 'link add dummy0 type veth peer name dummy1');
+  const gateway = await running(t, {
+    lab: world,
+    manifests: { 'all.yaml': yamlOf(endpoint(), targetNetwork(), ...everything) },
+  });
+  await connected(gateway, world);
+  assert.ok(world.client().ping('10.60.0.2'), 'the network around the address is reachable');
+  assert.equal(world.client().ping('10.60.0.1'), false, 'the gateway’s address in it is not');
+  world.client().ip('route add 169.254.169.254/32 dev tun0');
+  assert.equal(world.client().ping('169.254.169.254'), false, 'nor are cloud credentials');
+});
+
+test('a second gateway beside it keeps serving when the first one ends', { skip }, async (t) => {
+  const world = lab(t, 2);
+  const before = machineState(world.gateway);
+  const first = await running(t, { lab: world, manifests: MANIFESTS, name: 'first' });
+  const second = await running(t, {
+    lab: world,
+    name: 'second',
+    manifests: {
+      'all.yaml': yamlOf(
+        endpoint({ port: 443, spec: { clientCIDR: '10.204.0.0/22' } }),
+        targetNetwork(),
+        rule('192.168.0.0/24'),
+      ),
+    },
+  });
+  await connected(first, world, 0);
+  await connected(second, world, 1);
+  assert.ok(world.client(0).ping(TARGETS.vpc) && world.client(1).ping(TARGETS.vpc));
+  assert.equal(await first.stop(), 0);
+  await waitFor('the second gateway to look after forwarding', () => forwards(world.gateway, 'lan0'));
+  assert.ok(world.client(1).ping(TARGETS.vpc));
+  assert.equal(await second.stop(), 0);
+  assert.deepEqual(machineState(world.gateway), before);
+});
+
+test('one state folder and one port serve one gateway', { skip }, async (t) => {
+  const world = lab(t);
+  const first = await running(t, { lab: world, manifests: MANIFESTS });
+  const sameFolder = new Gateway({ lab: world, manifests: MANIFESTS });
+  sameFolder.spawn();
+  assert.equal(await sameFolder.exited(), 2);
+  assert.match(sameFolder.log.lines.join('\n'), /in use by another gateway \(process \d+\)/);
+  const samePort = new Gateway({ lab: world, manifests: MANIFESTS, name: 'other' });
+  samePort.spawn();
+  assert.equal(await samePort.exited(), 2);
+  assert.match(samePort.log.lines.join('\n'), /Port 1194\/udp is taken/);
+  assert.equal(first.status().state, 'Ready');
+});
+
+test('rules that somebody flushed and a TUN that somebody removed come back', { skip }, async (t) => {
+  const world = lab(t);
+  const before = machineState(world.gateway);
+  const gateway = await running(t, { lab: world, manifests: MANIFESTS });
+  world.gateway.must('nft', 'flush', 'ruleset');
+  await gateway.log.waitFor(/Reinstalled the nft table/);
+  assert.match(world.gateway.must('nft', 'list', 'ruleset'), /masquerade/);
+
+  world.gateway.must('ip', 'link', 'delete', gatewayNames(gateway.stateDir).tun);
+  await gateway.log.waitFor(/The TUN device was removed/);
+  await waitFor('the data plane on a new TUN', () => gateway.status().state === 'Ready');
+  await connected(gateway, world);
+  assert.ok(world.client().ping(TARGETS.vpc));
+  assert.equal(await gateway.stop(), 0);
+  // Interfaces keep their numbers; a replaced TUN has used one up, which `before` can't show.
+  assert.deepEqual(machineState(world.gateway), before);
+});
+
+test('the data plane has no user, capability or privilege left', { skip }, async (t) => {
+  const world = lab(t);
+  const gateway = await running(t, { lab: world, manifests: MANIFESTS });
+  const status = readFileSync(`/proc/${dataPlanePid(gateway)}/status`, 'utf8');
+  assert.match(status, /^Uid:\t65532\t65532\t65532\t65532$/m);
+  assert.match(status, /^Gid:\t65532\t65532\t65532\t65532$/m);
+  assert.match(status, /^Groups:\t *$/m);
+  for (const set of ['CapInh', 'CapPrm', 'CapEff', 'CapBnd', 'CapAmb'])
+    assert.match(status, new RegExp(`^${set}:\t0+$`, 'm'));
+  assert.match(status, /^NoNewPrivs:\t1$/m);
+});
+
+test('a reader of the log that stops reading stops nothing', { skip }, async (t) => {
+  const world = lab(t);
+  const gateway = new Gateway({ lab: world, manifests: MANIFESTS });
+  const fifo = join(world.folder, 'log');
+  execFileSync('mkfifo', [fifo]);
+  // Open for reading as well, so that it exists, but nobody ever reads.
+  const log = openSync(fifo, 'r+');
+  t.after(() => closeSync(log));
+  const options = ['standalone', '--manifests', gateway.manifests, '--state-dir', gateway.stateDir, '--auto-pki'];
+  const child = world.gateway.spawn(join(ROOT, 'bin', 'clientvpn'), options, { stdio: ['ignore', log, 'inherit'] });
+  const ended = once(child, 'exit');
+  const socket = join(gateway.stateDir, 'command.sock');
+  await waitFor('the gateway', () => existsSync(socket) && gateway.status().state === 'Ready', 20_000);
+  // A pipe takes 64 kB; each refused edit logs about 40 kB.
+  const long = Array.from({ length: 400 }, (_, index) => rule(`10.0.${index % 250}.1/24`, `group ${index}`));
+  for (let round = 0; round < 5; round += 1) {
+    gateway.write('all.yaml', yamlOf(endpoint(), targetNetwork(), ...long, rule('10.0.0.1/8', `round ${round}`)));
+    await waitFor('the refusal', () =>
+      gateway
+        .status()
+        .refused?.findings.some((one) => one.includes(`round-${round}`) || one.includes(`round ${round}`)),
+    );
+  }
+  const client = await connected(gateway, world);
+  assert.ok(world.client().ping(TARGETS.vpc));
+  child.kill('SIGTERM');
+  const [status] = (await ended) as [number | null];
+  assert.equal(status, 0);
+  await client.log.waitFor(/server-pushed-connection-reset/);
+});
+
+test('a full disk is reported and cuts nobody off', { skip }, async (t) => {
+  const world = lab(t, 2);
+  const folder = join(world.folder, 'gateway', 'state');
+  mkdirSync(folder, { recursive: true, mode: 0o700 });
+  execFileSync('mount', ['-t', 'tmpfs', '-o', 'size=256k,mode=0700', 'tmpfs', folder]);
+  t.after(() => execFileSync('umount', ['--lazy', folder]));
+  const gateway = await running(t, { lab: world, manifests: MANIFESTS });
+  const profiles = [0, 1].map((index) => gateway.clientConfig({ client: `client-${index + 1}` }));
+  spawnSync('dd', ['if=/dev/zero', `of=${join(folder, 'filler')}`, 'bs=4k'], { stdio: 'ignore' });
+  for (const [index, profile] of profiles.entries()) {
+    const namespace = world.client(index);
+    const client = new StockClient({ namespace, folder: world.folder, name: `c${index}`, profile });
+    await client.connected();
+    assert.ok(namespace.ping(TARGETS.vpc));
+  }
+  await gateway.log.waitFor(/could not be stored/);
+  assert.equal(await gateway.stop(), 0);
+});
+
+test('an edit is enforced, a bad one refused with its finding in the status', { skip }, async (t) => {
+  const world = lab(t);
+  const gateway = await running(t, { lab: world, manifests: MANIFESTS });
+  const version = gateway.enforcedVersion();
+  gateway.write('all.yaml', yamlOf(endpoint(), targetNetwork(), rule('192.168.0.0/25')));
+  await gateway.log.waitFor(/"msg":"Applied"/);
+  assert.equal(gateway.enforcedVersion(), version + 1);
+
+  gateway.write('all.yaml', yamlOf(endpoint(), targetNetwork(), rule('192.168.0.1/25')));
+  await gateway.log.waitFor(/Refused the edited manifests/);
+  const refused = gateway.status();
+  assert.match(
+    refused.refused?.findings.join('\n') ?? '',
+    /all\.yaml:\d+: AuthorizationRule\/.*: spec\.destinationCIDR: /,
+  );
+  assert.equal(refused.snapshot?.version, version + 1, 'the last good state holds');
+
+  for (const spec of [{ clientCIDR: '10.208.0.0/22' }, { port: 443 }, { transport: 'tcp' }]) {
+    const from = gateway.log.mark();
+    gateway.write('all.yaml', yamlOf(endpoint({ spec }), targetNetwork(), rule('192.168.0.0/24')));
+    await gateway.log.waitFor(/restart to apply/, { from });
+  }
+  const from = gateway.log.mark();
+  gateway.write('all.yaml', '');
+  await gateway.log.waitFor(/Refused the edited manifests/, { from });
+  gateway.write('all.yaml', MANIFESTS['all.yaml']);
+  await waitFor('the good set', () => gateway.status().refused === null);
+  assert.equal(gateway.enforcedVersion(), version + 2);
+});
+
+test('without root the command says so', { skip }, () => {
+  const unprivileged = ['--reuid=65534', '--regid=65534', '--clear-groups', '--', join(ROOT, 'bin', 'clientvpn')];
+  const options = ['standalone', '--manifests', '/', '--state-dir', '/tmp/nobody-state'];
+  const result = spawnSync('setpriv', [...unprivileged, ...options], { encoding: 'utf8', cwd: '/' });
+  assert.equal(result.status, 2);
+  assert.match(result.stderr, /root.*sudo/);
+});
+
+test('a folder with other things in it is not taken for the state folder', { skip }, async (t) => {
+  const world = lab(t);
+  const gateway = new Gateway({ lab: world, manifests: MANIFESTS });
+  mkdirSync(gateway.stateDir, { recursive: true, mode: 0o755 });
+  writeFileSync(join(gateway.stateDir, 'precious.txt'), 'x');
+  gateway.spawn();
+  assert.equal(await gateway.exited(), 2);
+  assert.match(gateway.log.lines.join('\n'), /holds other things/);
+});
