@@ -4,7 +4,8 @@
  *
  *   [ tail | … | head | … ][ record | record | skip … ]     record = length u32, pad u32, payload, padded to 8
  *
- * Positions grow without end (mod 2^32), so that full and empty differ.
+ * Positions grow without end (mod 2^32), so that full and empty differ. A record of up to half the capacity fits an
+ * empty ring wherever its positions stand.
  */
 export class ByteRing {
   readonly bytes: Uint8Array;
@@ -26,7 +27,7 @@ export class ByteRing {
     this.#mask = this.bytes.length - 1;
   }
 
-  /** Producer: room for one record. @returns where its payload begins in `bytes` (8-aligned), −1 when it does not fit. */
+  /** Producer: room for one record of at most half the capacity. @returns where its payload begins in `bytes` (8-aligned), −1 when it does not fit. */
   reserve(payloadBytes: number): number {
     const capacity = this.bytes.length;
     const size = recordSize(payloadBytes);
