@@ -24,9 +24,7 @@ export function readLocalUsers(text: string, formats: LocalUsersFormats): LocalU
   if (!isRecord(root) || !Array.isArray(root['users'])) {
     return { ok: false, problems: ['expected one field, users, with a list'] };
   }
-  const problems = Object.keys(root)
-    .filter((field) => field !== 'users')
-    .map((field) => `unknown field ${show(field)}`);
+  const problems = Object.keys(root).length === 1 ? [] : ['expected one field, users, and no other'];
   const users: LocalUser[] = [];
   const numbers = new Map<string, number>();
   root['users'].forEach((entry: unknown, index) => {
@@ -69,7 +67,9 @@ function readUser(
   const check = (holds: boolean, message: string): void => {
     if (!holds) problems.push(`${who}: ${message}`);
   };
-  for (const field of Object.keys(entry)) check(USER_FIELDS.includes(field), `unknown field ${show(field)}`);
+  // A stray field may be a piece of an unquoted hash (YAML splits `{…}` at commas), so it is not named.
+  const isKnown = Object.keys(entry).every((field) => USER_FIELDS.includes(field));
+  check(isKnown, `only ${USER_FIELDS.join(', ')} are known; in braces a passwordHash needs quotes`);
   const isName = typeof name === 'string' && name !== '' && new TextEncoder().encode(name).length <= MAX_NAME;
   check(isName, `name must be text of 1 to ${MAX_NAME} bytes`);
   const isHash = typeof passwordHash === 'string' && formats.isPasswordHash(passwordHash);
