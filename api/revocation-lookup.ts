@@ -19,7 +19,7 @@ export interface RevocationIndex {
 /** Decodes a list once, so that lookups allocate nothing but the serial. */
 export function revocationIndexOf(material: RevocationListMaterial): RevocationIndex {
   const { issuerNameHash, nextUpdate, serialBytes } = material;
-  return { issuerNameHash, nextUpdate, serialBytes, serials: Buffer.from(material.serials, 'base64') };
+  return { issuerNameHash, nextUpdate, serialBytes, serials: bytesFromBase64(material.serials) };
 }
 
 /** Whether a list of the certificate's issuer names its serial. Binary search. */
@@ -30,7 +30,7 @@ export function isRevoked(lists: readonly RevocationIndex[], certificate: Certif
 function contains(list: RevocationIndex, serial: string): boolean {
   const width = list.serialBytes;
   if (width === 0 || serial.length > width * 2) return false;
-  const wanted = Buffer.from(serial.padStart(width * 2, '0'), 'hex');
+  const wanted = bytesFromHex(serial.padStart(width * 2, '0'));
   let low = 0;
   let high = list.serials.length / width - 1;
   while (low <= high) {
@@ -49,4 +49,15 @@ function compareAt(serials: Uint8Array, offset: number, wanted: Uint8Array): num
     if (difference !== 0) return difference;
   }
   return 0;
+}
+
+function bytesFromBase64(text: string): Uint8Array {
+  const binary = atob(text);
+  const bytes = new Uint8Array(binary.length);
+  for (let index = 0; index < bytes.length; index += 1) bytes[index] = binary.charCodeAt(index);
+  return bytes;
+}
+
+function bytesFromHex(text: string): Uint8Array {
+  return Uint8Array.from({ length: text.length / 2 }, (_, index) => parseInt(text.slice(index * 2, index * 2 + 2), 16));
 }
