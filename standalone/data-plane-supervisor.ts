@@ -73,11 +73,11 @@ export class DataPlaneSupervisor {
     return outcome;
   }
 
-  connections(): Promise<readonly Connection[]> {
+  async connections(): Promise<readonly Connection[]> {
     return this.#alive().connections();
   }
 
-  terminate(connectionId: string): Promise<boolean> {
+  async terminate(connectionId: string): Promise<boolean> {
     return this.#alive().terminate(connectionId);
   }
 

@@ -2,10 +2,22 @@
 import assert from 'node:assert/strict';
 import { execFileSync, spawnSync } from 'node:child_process';
 import { once } from 'node:events';
-import { closeSync, existsSync, mkdirSync, openSync, readFileSync, writeFileSync } from 'node:fs';
+import {
+  closeSync,
+  existsSync,
+  mkdirSync,
+  mkdtempSync,
+  openSync,
+  readFileSync,
+  rmdirSync,
+  symlinkSync,
+  writeFileSync,
+} from 'node:fs';
+import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { test, type TestContext } from 'node:test';
 import { gatewayNames } from '../../dataplane/net-setup/gateway-names.ts';
+import { processIdentity } from '../../standalone/process-identity.ts';
 import { Gateway } from '../support/gateway.ts';
 import { endpoint, route, rule, targetNetwork, yamlOf } from '../support/manifests.ts';
 import { Lab, TARGETS, type Namespace } from '../support/netns.ts';
@@ -90,7 +102,7 @@ test('the next start cleans up after a gateway that was killed, and ends with no
   const child = dataPlanePid(first);
   first.signal('SIGKILL');
   await first.exited();
-  await waitFor('the data plane to follow', () => !existsSync(`/proc/${child}`));
+  await waitFor('the data plane to follow', () => processIdentity(child) === undefined);
   assert.match(world.gateway.must('nft', 'list', 'ruleset'), /masquerade/, 'the killed run left its rules');
   assert.ok(forwards(world.gateway, 'wan0'), 'and forwarding');
 
@@ -109,9 +121,9 @@ test('a data plane that hangs on after its parent was killed is ended by the nex
   process.kill(child, 'SIGSTOP');
   first.signal('SIGKILL');
   await first.exited();
-  assert.ok(existsSync(`/proc/${child}`));
+  assert.notEqual(processIdentity(child), undefined);
   const second = await running(t, options);
-  assert.equal(existsSync(`/proc/${child}`), false);
+  assert.equal(processIdentity(child), undefined);
   assert.equal(await second.stop(), 0);
 });
 
@@ -296,11 +308,15 @@ test('a reader of the log that stops reading stops nothing', { skip }, async (t)
 });
 
 test('a full disk is reported and cuts nobody off', { skip }, async (t) => {
-  const world = lab(t, 2);
-  const folder = join(world.folder, 'gateway', 'state');
-  mkdirSync(folder, { recursive: true, mode: 0o700 });
+  const folder = mkdtempSync(join(tmpdir(), `clientvpn-disk-`));
   execFileSync('mount', ['-t', 'tmpfs', '-o', 'size=256k,mode=0700', 'tmpfs', folder]);
-  t.after(() => execFileSync('umount', ['--lazy', folder]));
+  t.after(() => {
+    execFileSync('umount', ['--lazy', folder]);
+    rmdirSync(folder);
+  });
+  const world = lab(t, 2);
+  mkdirSync(join(world.folder, 'gateway'));
+  symlinkSync(folder, join(world.folder, 'gateway', 'state'));
   const gateway = await running(t, { lab: world, manifests: MANIFESTS });
   const profiles = [0, 1].map((index) => gateway.clientConfig({ client: `client-${index + 1}` }));
   spawnSync('dd', ['if=/dev/zero', `of=${join(folder, 'filler')}`, 'bs=4k'], { stdio: 'ignore' });
