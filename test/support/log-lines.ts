@@ -6,16 +6,17 @@ import { WaitError } from './wait.ts';
 export class LogLines {
   readonly lines: string[] = [];
   readonly #waiters = new Set<() => void>();
-  #ended = false;
+  #open = 0;
 
   add(stream: Readable): void {
+    this.#open += 1;
     const reader = createInterface({ input: stream });
     reader.on('line', (line) => {
       this.lines.push(line);
       this.#wake();
     });
     reader.on('close', () => {
-      this.#ended = true;
+      this.#open -= 1;
       this.#wake();
     });
   }
@@ -38,8 +39,8 @@ export class LogLines {
         if (line !== undefined && pattern.test(line)) return line;
       }
       const left = deadline - performance.now();
-      if (left <= 0 || this.#ended) {
-        const why = this.#ended ? 'The log ended without' : `Waited ${timeoutMs} ms in vain for`;
+      if (left <= 0 || this.#open === 0) {
+        const why = this.#open === 0 ? 'The log ended without' : `Waited ${timeoutMs} ms in vain for`;
         throw new WaitError(`${why} ${pattern}; its last lines:\n${this.lines.slice(-40).join('\n')}`);
       }
       await this.#nextChange(left);

@@ -1,8 +1,8 @@
 import { execFileSync, spawn, spawnSync, type ChildProcess, type SpawnOptions } from 'node:child_process';
-import { mkdtempSync, rmSync } from 'node:fs';
+import { mkdtempSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { LAB_PREFIX, removeNamespace, sweepLeftovers } from './sweep.ts';
+import { LAB_PREFIX, removeFolder, removeNamespace, sweepLeftovers } from './sweep.ts';
 
 export interface CommandResult {
   readonly status: number;
@@ -63,8 +63,8 @@ export class LabError extends Error {
 /**
  * The world of the tests, cut off from the machine's network:
  *
- *   client 1 … n ── wan (bridge) ── gateway ── target
- *      10.99.0.11…      10.99.0.254     10.99.0.1 | 10.60.0.1    10.60.0.2 and the addresses of TARGETS
+ *   client 1 … n ──── bridge, wan, router ──── gateway ──── target
+ *   10.99.0.11 …      .254         10.98.0.254   .1 | 10.60.0.1   .2 and the addresses of TARGETS
  *
  * The target has no route to the tunnel's addresses, so that an answer proves translation. Clients, wan and the target
  * also speak IPv6, so that a leak could be seen.
@@ -83,7 +83,7 @@ export class Lab {
     const prefix = `${LAB_PREFIX}${process.pid}-${nextLab++}-`;
     process.once('exit', this.#disposeAtExit);
     this.folder = mkdtempSync(join(tmpdir(), prefix));
-    this.#stack.defer(() => rmSync(this.folder, { recursive: true, force: true }));
+    this.#stack.defer(() => removeFolder(this.folder));
     this.wan = this.#add(`${prefix}wan`);
     this.gateway = this.#add(`${prefix}gateway`);
     this.target = this.#add(`${prefix}target`);
@@ -110,30 +110,44 @@ export class Lab {
     execFileSync('ip', ['netns', 'add', name]);
     this.#stack.defer(() => removeNamespace(name));
     const namespace = new Namespace(name);
+    // Addresses can be used at once, and none appears later.
+    namespace.must('sysctl', '-qw', 'net.ipv6.conf.default.accept_dad=0', 'net.ipv6.conf.default.addr_gen_mode=1');
     namespace.ip('link set lo up');
     return namespace;
   }
 
   #connectWan(): void {
+    this.wan.must('sysctl', '-qw', 'net.ipv4.ip_forward=1', 'net.ipv6.conf.all.forwarding=1');
     this.wan.ip(
       'link add br0 type bridge',
       'link set br0 up',
       'addr add 10.99.0.254/24 dev br0',
-      'addr add fd99::fe/64 dev br0 nodad',
+      'addr add fd99::fe/64 dev br0',
       `addr add ${INTERNET_IPV6}/128 dev lo`,
+      `link add gate type veth peer name wan0 netns ${this.gateway.name}`,
+      'link set gate up',
+      'addr add 10.98.0.254/24 dev gate',
+      'addr add fd97::fe/64 dev gate',
     );
-    const hosts = [this.gateway, ...this.clients];
-    for (const [index, host] of hosts.entries()) {
-      const last = index === 0 ? 1 : 10 + index;
+    this.gateway.ip(
+      'link set wan0 up',
+      `addr add ${GATEWAY_ADDRESS}/24 dev wan0`,
+      `addr add ${GATEWAY_IPV6}/64 dev wan0`,
+      'route add 10.99.0.0/24 via 10.98.0.254',
+      'route add fd99::/64 via fd97::fe',
+    );
+    for (const [index, client] of this.clients.entries()) {
+      const last = 11 + index;
       this.wan.ip(
-        `link add port${index} type veth peer name wan0 netns ${host.name}`,
+        `link add port${index} type veth peer name wan0 netns ${client.name}`,
         `link set port${index} master br0 up`,
       );
-      host.ip(
+      client.ip(
         'link set wan0 up',
         `addr add 10.99.0.${last}/24 dev wan0`,
-        `addr add fd99::${last}/64 dev wan0 nodad`,
-        ...(index === 0 ? [] : ['route add default via 10.99.0.254', 'route add default via fd99::fe']),
+        `addr add fd99::${last}/64 dev wan0`,
+        'route add default via 10.99.0.254',
+        'route add default via fd99::fe',
       );
     }
   }
@@ -153,7 +167,8 @@ export class Lab {
   }
 }
 
-export const GATEWAY_ADDRESS = '10.99.0.1';
+export const GATEWAY_ADDRESS = '10.98.0.1';
+export const GATEWAY_IPV6 = 'fd97::1';
 /** The source address the target sees of everybody behind the gateway. */
 export const TRANSLATED_ADDRESS = '10.60.0.1';
 /** Answers pings of clients over IPv6 unless the tunnel draws them in. */

@@ -51,7 +51,7 @@ export class StockClient {
     this.#child = this.namespace.spawn('openvpn', arguments_, { stdio: ['ignore', 'pipe', 'pipe'] });
     if (this.#child.stdout === null || this.#child.stderr === null) throw new LabError('openvpn has no output');
     this.log.add(this.#child.stdout);
-    this.#child.stderr.resume();
+    this.log.add(this.#child.stderr);
     this.#exited = new Promise((resolve) => this.#child.on('exit', resolve));
     if (options.credentials !== undefined) void this.#answerQuestions(socket, options.credentials);
   }

@@ -1,7 +1,7 @@
 // Removes what dead test processes left behind: namespaces, the processes inside them, temporary folders.
 // Every name carries the process id of its maker, `cvt-PID-…`; what a living process made is left alone.
 import { execFileSync } from 'node:child_process';
-import { existsSync, readdirSync, rmSync } from 'node:fs';
+import { existsSync, readdirSync, readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 
@@ -10,8 +10,18 @@ export const LAB_PREFIX = 'cvt-';
 export function sweepLeftovers(): void {
   for (const name of readNames('/run/netns')) if (isOrphan(name)) removeNamespace(name);
   for (const name of readNames(tmpdir())) {
-    if (isOrphan(name)) rmSync(join(tmpdir(), name), { recursive: true, force: true });
+    if (isOrphan(name)) removeFolder(join(tmpdir(), name));
   }
+}
+
+/** Removes a temporary folder, file systems that a test mounted in it first. */
+export function removeFolder(path: string): void {
+  const mounted = readFileSync('/proc/self/mounts', 'utf8')
+    .split('\n')
+    .map((line) => line.split(' ')[1] ?? '')
+    .filter((target) => target === path || target.startsWith(`${path}/`));
+  for (const target of mounted.reverse()) execFileSync('umount', ['--lazy', target]);
+  rmSync(path, { recursive: true, force: true });
 }
 
 /** Kills what runs inside and deletes the namespace, its interfaces with it. */
