@@ -7,7 +7,7 @@
 import { mkdir, readFile, readdir, writeFile } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
-import { compile, type JSONSchema } from 'json-schema-to-typescript';
+import { compile } from 'json-schema-to-typescript';
 import { parse } from 'yaml';
 import { TerminalError } from '../net/errors.ts';
 
@@ -54,7 +54,7 @@ async function typesFor(kind: string, root: Schema): Promise<string> {
       status: { ...jsonSchema(status), title: `${name}Status` },
     },
   };
-  const text = await compile(schema as JSONSchema, name, {
+  const text = await compile(schema, name, {
     additionalProperties: false,
     ignoreMinAndMaxItems: true,
     bannerComment: `// Generated from crds/ by \`make generate\`; do not edit.

@@ -73,7 +73,7 @@ function objectsOf(
   file: string,
   findings: Finding[],
 ): readonly ManifestDocument[] {
-  const root = document.contents as Node | null;
+  const root = document.contents;
   if (root === null) return [];
   const line = counter.linePos(root.range?.[0] ?? 0).line;
   let value: unknown;

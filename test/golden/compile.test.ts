@@ -25,7 +25,9 @@ describe('golden: manifests → snapshot and statuses', async () => {
         findings: checked.findings.map(formatFinding),
         snapshots: Object.fromEntries([...checked.compiled.endpoints].map(([key, { snapshot }]) => [key, snapshot])),
         statuses: Object.fromEntries(
-          [...checked.compiled.statuses].toSorted().map(([key, { status }]) => [key, status]),
+          [...checked.compiled.statuses]
+            .toSorted(([a], [b]) => (a < b ? -1 : 1))
+            .map(([key, { status }]) => [key, status]),
         ),
       };
       const file = join(CASES, name, 'expected.yaml');

@@ -1,3 +1,8 @@
+import type { AuthorizationRule } from '../../api/v1alpha1/generated/authorization-rule.ts';
+import type { ClientVpnEndpoint } from '../../api/v1alpha1/generated/client-vpn-endpoint.ts';
+import type { IdentityProvider } from '../../api/v1alpha1/generated/identity-provider.ts';
+import type { Route } from '../../api/v1alpha1/generated/route.ts';
+import type { TargetNetwork } from '../../api/v1alpha1/generated/target-network.ts';
 import type { Condition } from '../../api/v1alpha1/condition.ts';
 import { DEFAULT_QUOTAS, type Quotas } from '../../operator/endpoint/checks/quotas.ts';
 import {
@@ -21,13 +26,15 @@ export function resourceSet(objects: readonly Json[]): ResourceSet {
       throw new TypeError(findings.map(({ field, message }) => `${field}: ${message}`).join('; '));
     return value;
   });
-  const ofKind = <T>(kind: string): readonly T[] => values.filter((value) => value['kind'] === kind) as unknown as T[];
+  // Each value has passed the schema that its type was generated from.
+  const ofKind = <T extends { readonly kind: string }>(kind: T['kind']): readonly T[] =>
+    (values as unknown as readonly T[]).filter((value) => value.kind === kind);
   return {
-    endpoints: ofKind('ClientVpnEndpoint'),
-    targetNetworks: ofKind('TargetNetwork'),
-    routes: ofKind('Route'),
-    rules: ofKind('AuthorizationRule'),
-    identityProviders: ofKind('IdentityProvider'),
+    endpoints: ofKind<ClientVpnEndpoint>('ClientVpnEndpoint'),
+    targetNetworks: ofKind<TargetNetwork>('TargetNetwork'),
+    routes: ofKind<Route>('Route'),
+    rules: ofKind<AuthorizationRule>('AuthorizationRule'),
+    identityProviders: ofKind<IdentityProvider>('IdentityProvider'),
   };
 }
 

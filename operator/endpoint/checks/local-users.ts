@@ -84,7 +84,7 @@ function readUser(
 }
 
 function isGroup(group: unknown): group is string {
-  return typeof group === 'string' && group !== '' && [...group].length <= MAX_NAME;
+  return typeof group === 'string' && group !== '' && Array.from(group).length <= MAX_NAME;
 }
 
 function show(text: string): string {

@@ -256,7 +256,7 @@ describe('CEL rules of crds/ [A3] [A4] [A5] [A7] [A11] [A12] [A13] [A15] [B26] [
   for (const test of CASES) {
     it(`${test.at}: refuses what breaks "${test.message}", and only by that rule`, () => {
       assert.ok(messagesOf(shipped, test).includes(test.message), 'refused by the shipped rules');
-      const schemas = structuredClone(shippedSchemas) as ReadonlyMap<string, CrdSchema>;
+      const schemas = structuredClone<ReadonlyMap<string, CrdSchema>>(shippedSchemas);
       const place = rulePlaces(schemas).find(({ key }) => key === `${test.at}: ${test.message}`);
       place?.rules.splice(place.index, 1);
       const kind = test.at.slice(0, test.at.indexOf(':'));
