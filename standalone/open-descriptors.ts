@@ -103,5 +103,5 @@ const TUN_DEVICE = '/dev/net/tun';
 const MISSING_TUN =
   `A gateway needs ${TUN_DEVICE}. On a machine of your own: modprobe tun. ` +
   'In a container: give it the device and the capability NET_ADMIN.';
-/** Asked for; the kernel grants at most rmem_max and wmem_max, whose default all goals are met with. */
-const SOCKET_BUFFER_BYTES = 4 * 1024 * 1024;
+/** Asked for; the kernel grants at most rmem_max and wmem_max. Benches hold themselves to the default of those. */
+const SOCKET_BUFFER_BYTES = Number(process.env['CLIENTVPN_SOCKET_BUFFER_FOR_TEST'] ?? 4 * 1024 * 1024);

@@ -10,7 +10,7 @@ import { ROOT } from './source-tree.ts';
 import { waitFor } from './wait.ts';
 
 export interface GatewayOptions {
-  readonly lab: Lab;
+  readonly lab: Pick<Lab, 'folder' | 'gateway'>;
   /** Text by file name. */
   readonly manifests: Readonly<Record<string, string>>;
   /** Further options of `clientvpn standalone`. */
