@@ -3,7 +3,7 @@ import { once } from 'node:events';
 import { connect } from 'node:net';
 import { TerminalError } from '../net/errors.ts';
 import { COMMAND_SOCKET, MAX_ANSWER_BYTES, type CommandAnswer, type CommandRequest } from './command-protocol.ts';
-import { readJsonLines } from './json-lines.ts';
+import { readJsonLines } from '../dataplane/io/json-lines.ts';
 import { StateFolder } from './state-folder.ts';
 
 /** Asks the gateway that runs on this state folder. @throws TerminalError when none does, or what it answers */

@@ -9,7 +9,7 @@ import {
   type CommandAnswer,
   type CommandRequest,
 } from './command-protocol.ts';
-import { readJsonLines } from './json-lines.ts';
+import { readJsonLines } from '../dataplane/io/json-lines.ts';
 import type { StateFolder } from './state-folder.ts';
 
 /** Answers `clientvpn status`, `connections` and `terminate` of root on this machine. */

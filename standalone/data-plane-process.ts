@@ -10,7 +10,7 @@ import type {
   SupervisorMessage,
 } from '../dataplane/process-messages.ts';
 import { TransientError } from '../net/errors.ts';
-import { readJsonLines } from './json-lines.ts';
+import { readJsonLines } from '../dataplane/io/json-lines.ts';
 import { processIdentity, type ProcessIdentity } from './process-identity.ts';
 
 export type DataPlaneNotice = Exclude<DataPlaneMessage, { kind: 'connections' } | { kind: 'terminated' }>;
