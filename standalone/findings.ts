@@ -16,8 +16,7 @@ export function formatFinding(finding: Finding): string {
   const { file, line, object, field, severity } = finding;
   const message = severity === 'warning' ? `warning: ${finding.message}` : finding.message;
   const text = `${file}:${line}: ${object}: ${field}: ${message}`;
-  // A name or value out of a manifest must not forge a line or drive a terminal.
-  // oxlint-disable-next-line no-control-regex
+  // oxlint-disable-next-line no-control-regex -- a name out of a manifest must not forge a line or drive a terminal
   return text.replaceAll(/[\u0000-\u001f\u007f-\u009f\u2028\u2029]+/g, ' ');
 }
 

@@ -1,5 +1,6 @@
 import { open, readdir, stat } from 'node:fs/promises';
 import { join } from 'node:path';
+import { TerminalError } from '../net/errors.ts';
 import type { Finding } from './findings.ts';
 
 export interface ManifestFile {
@@ -43,8 +44,8 @@ export async function manifestPaths(path: string): Promise<readonly string[]> {
 async function readBounded(path: string): Promise<string> {
   await using file = await open(path);
   const { size } = await file.stat();
-  if (size > MAX_FILE_BYTES) throw new RangeError(`file is ${size} bytes, at most ${MAX_FILE_BYTES} are read`);
+  if (size > MAX_FILE_BYTES) throw new TerminalError(`file is ${size} bytes, at most ${MAX_FILE_BYTES} are read`);
   const bytes = await file.readFile();
-  if (bytes.length > MAX_FILE_BYTES) throw new RangeError(`file is larger than ${MAX_FILE_BYTES} bytes`);
+  if (bytes.length > MAX_FILE_BYTES) throw new TerminalError(`file is larger than ${MAX_FILE_BYTES} bytes`);
   return new TextDecoder('utf-8', { fatal: true }).decode(bytes);
 }

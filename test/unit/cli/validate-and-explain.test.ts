@@ -81,7 +81,7 @@ describe('validate', () => {
     );
   });
 
-  it('quotas default to the guide and can be raised [D77] [C51]', async () => {
+  it('quotas default to the guide and can be raised [C77] [C51]', async () => {
     const folder = folderOf({ 'a.yaml': [endpoint, network, ...rules] });
     const refused = await validate([folder]);
     assert.equal(refused.code, 2);
@@ -183,13 +183,13 @@ describe('explain', () => {
     ]);
   });
 
-  it('names the granting rule of a prefix, else the first by name; groups compare exactly [D75]', async () => {
+  it('names the granting rule of a prefix, else the first by name; groups compare exactly [C75]', async () => {
     assert.match((await explain(['10.50.1.1'], ['Dev'])).out, /"rule":"a-dev"/);
     assert.match((await explain(['10.50.1.1'], ['eng'])).out, /"reason":"NotGranted".*"rule":"a-dev"/);
     assert.equal((await explain(['10.50.1.1'], ['Dev', 'Eng'])).code, 0);
   });
 
-  it('no rule, no passage [D60]', async () => {
+  it('no rule, no passage [C60]', async () => {
     const bare = folderOf({ 'a.yaml': [endpoint, network] });
     const { code, out } = await explain(['10.50.1.1'], [], { manifests: [bare] });
     assert.equal(code, 1);

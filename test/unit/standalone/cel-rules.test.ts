@@ -234,7 +234,7 @@ function messagesOf(validator: SchemaValidator, test: Case): readonly string[] {
   return [...messages, ...validator.validateTransition(old.value, now.value, document).map(({ message }) => message)];
 }
 
-describe('CEL rules of crds/ [A3] [A4] [A5] [A7] [A11] [A12] [A13] [A15] [B26] [D73]', async () => {
+describe('CEL rules of crds/ [C3] [C4] [C5] [C7] [C11] [C12] [C13] [C15] [C26] [C73]', async () => {
   const shipped = await loadValidator();
   const shippedSchemas = await readResourceSchemas(await defaultCrdDirectory());
 

@@ -12,7 +12,7 @@ describe('SchemaValidator', async () => {
     validator.validate(documentOf(object)).findings.map(({ field, message }) => `${field}: ${message}`);
   const endpoint = (spec: Json): Json => resource('ClientVpnEndpoint', 'corp', { spec });
 
-  it('fills in the defaults of the schema, also below defaulted objects [A8]', () => {
+  it('fills in the defaults of the schema, also below defaulted objects [C8]', () => {
     const { value, findings } = validator.validate(documentOf(resource('ClientVpnEndpoint', 'corp')));
     const spec = value['spec'] as Json;
     assert.deepEqual(findings, []);
@@ -41,7 +41,7 @@ describe('SchemaValidator', async () => {
     assert.equal((document.value['spec'] as Json)['port'], undefined);
   });
 
-  it('takes prefix lengths 12 and 22 and refuses 11 and 23 [A3]', () => {
+  it('takes prefix lengths 12 and 22 and refuses 11 and 23 [C3]', () => {
     assert.deepEqual(check(endpoint({ clientCIDR: '10.16.0.0/12' })), []);
     assert.deepEqual(check(endpoint({ clientCIDR: '10.8.0.0/22' })), []);
     for (const clientCIDR of ['10.8.0.0/23', '10.0.0.0/11']) {
@@ -49,14 +49,14 @@ describe('SchemaValidator', async () => {
     }
   });
 
-  it('takes ports 443 and 1194 on both transports, and no other [A9]', () => {
+  it('takes ports 443 and 1194 on both transports, and no other [C9]', () => {
     for (const transport of ['udp', 'tcp']) {
       for (const port of [443, 1194]) assert.deepEqual(check(endpoint({ transport, port })), []);
     }
     assert.deepEqual(check(endpoint({ port: 8443 })), ['spec.port: 8443 is not one of 443, 1194']);
   });
 
-  it('takes the methods that go together and refuses the others [A11]', () => {
+  it('takes the methods that go together and refuses the others [C11]', () => {
     const user = { identityProviderRef: { name: 'p' } };
     assert.deepEqual(check(endpoint({ authentication: { activeDirectory: user } })), []);
     assert.deepEqual(check(endpoint({ authentication: { federated: user } })), []);
@@ -65,27 +65,27 @@ describe('SchemaValidator', async () => {
     assert.deepEqual(check(endpoint({ authentication: { local: user, federated: user } })), [exclude]);
   });
 
-  it('takes two name servers, and neither three nor the same twice [A13]', () => {
+  it('takes two name servers, and neither three nor the same twice [C13]', () => {
     assert.deepEqual(check(endpoint({ dnsServers: ['9.9.9.9', '1.1.1.1'] })), []);
     assert.equal(check(endpoint({ dnsServers: ['9.9.9.9', '1.1.1.1', '8.8.8.8'] })).length, 1);
     assert.deepEqual(check(endpoint({ dnsServers: ['9.9.9.9', '9.9.9.9'] })), ['spec.dnsServers[1]: is there twice']);
   });
 
-  it('takes 8, 10, 12 and 24 session hours only [A14]', () => {
+  it('takes 8, 10, 12 and 24 session hours only [C14]', () => {
     for (const sessionTimeoutHours of [8, 10, 12, 24]) assert.deepEqual(check(endpoint({ sessionTimeoutHours })), []);
     assert.deepEqual(check(endpoint({ sessionTimeoutHours: 9 })), [
       'spec.sessionTimeoutHours: 9 is not one of 8, 10, 12, 24',
     ]);
   });
 
-  it('counts the characters of a banner, not its bytes [A15]', () => {
+  it('counts the characters of a banner, not its bytes [C15]', () => {
     const banner = (text: string): readonly string[] => check(endpoint({ clientLoginBanner: { enabled: true, text } }));
     assert.deepEqual(banner('😀'.repeat(1400)), []);
     assert.equal(banner('😀'.repeat(1401)).length, 1);
     assert.equal(check(endpoint({ clientLoginBanner: { enabled: true, text: '' } })).length, 1);
   });
 
-  it('takes group ids of 255 characters and refuses 256 and none [D74]', () => {
+  it('takes group ids of 255 characters and refuses 256 and none [C74]', () => {
     const rule = (groupID: string): readonly string[] =>
       check(resource('AuthorizationRule', 'r', { spec: { access: { allUsers: null, groupID } } }));
     assert.deepEqual(rule('é'.repeat(255)), []);
@@ -93,7 +93,7 @@ describe('SchemaValidator', async () => {
     assert.equal(rule('').length, 1);
   });
 
-  it('refuses a rule for nobody and for both [D73]', () => {
+  it('refuses a rule for nobody and for both [C73]', () => {
     const rule = (access: Json): readonly string[] => check(resource('AuthorizationRule', 'r', { spec: { access } }));
     const one = ['spec.access: exactly one of groupID and allUsers'];
     assert.deepEqual(rule({ allUsers: null }), one);
@@ -102,7 +102,7 @@ describe('SchemaValidator', async () => {
     assert.deepEqual(rule({ allUsers: false, groupID: 'Eng' }), []);
   });
 
-  it('takes a /27 subnet and refuses /28 [B26]', () => {
+  it('takes a /27 subnet and refuses /28 [C26]', () => {
     const network = (cidr: string): readonly string[] =>
       check(resource('TargetNetwork', 'n', { spec: { subnet: { cidr } } }));
     assert.deepEqual(network('10.50.0.32/27'), []);

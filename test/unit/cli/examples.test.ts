@@ -3,11 +3,11 @@ import { mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'n
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { describe, it } from 'node:test';
-import { runExplain } from '../../cli/explain.ts';
-import { runValidate } from '../../cli/validate.ts';
-import { memoryIo } from '../support/memory-io.ts';
+import { runExplain } from '../../../cli/explain.ts';
+import { runValidate } from '../../../cli/validate.ts';
+import { memoryIo } from '../../support/memory-io.ts';
 
-const EXAMPLES = join(import.meta.dirname, '..', '..', 'examples');
+const EXAMPLES = join(import.meta.dirname, '..', '..', '..', 'examples');
 
 interface Row {
   readonly groups: readonly string[];
@@ -78,7 +78,7 @@ describe('examples', () => {
 
   const groups = join(EXAMPLES, 'restrict-by-group');
   const sections = readFileSync(join(groups, 'README.md'), 'utf8').split('\n## ').slice(1);
-  const tags = ['[D61]', '[D62]', '[D63]', '[D64]', '[D65]', '[D66]', '[D67]', '[D68]'];
+  const tags = ['[C61]', '[C62]', '[C63]', '[C64]', '[C65]', '[C66]', '[C67]', '[C68]'];
   for (const [index, section] of sections.entries()) {
     const file = section.slice(0, section.indexOf(':'));
     it(`restrict-by-group/${file} is valid and decides as the guide says ${tags[index] ?? ''}`, async () => {
@@ -95,7 +95,7 @@ describe('examples', () => {
     assert.equal(files.length, 8);
   });
 
-  it('the five-rule example opens all to all without rules 1 and 5 [D68]', async () => {
+  it('the five-rule example opens all to all without rules 1 and 5 [C68]', async () => {
     const base = join(groups, 'base');
     const text = readFileSync(join(groups, 'five-rules.yaml'), 'utf8');
     const kept = text.split('---\n').filter((document) => !/name: rule-[15]\n/.test(document));

@@ -4,7 +4,7 @@ import { join } from 'node:path';
 import { describe, it } from 'node:test';
 import { parse } from 'yaml';
 
-const CRDS = join(import.meta.dirname, '..', '..', 'crds');
+const CRDS = join(import.meta.dirname, '..', '..', '..', 'crds');
 
 interface Node {
   readonly [keyword: string]: unknown;
