@@ -3,9 +3,9 @@ import { haltMessage } from '../protocol/control-message.ts';
 import { endPeer } from './ending.ts';
 import type { EngineState } from './engine-state.ts';
 import type { Peer } from './peer.ts';
-import { restartLater, tellNetwork } from './pushing.ts';
+import { NetworkUpdates, restartLater, tellNetwork } from './pushing.ts';
 import type { Served } from './served.ts';
-import { Withdrawals } from './withdrawals.ts';
+import type { Withdrawals } from './withdrawals.ts';
 
 /**
  * Takes up a new configuration. Rules and routes hold for everybody with the next packet; beyond that a change touches
@@ -15,8 +15,9 @@ import { Withdrawals } from './withdrawals.ts';
  */
 export function applySnapshot(state: EngineState, config: DataPlaneConfig): void {
   const { before, after } = state.serve(config);
-  const withdrawals = new Withdrawals(after.config.secrets, after.snapshot.authentication);
+  const { withdrawals } = after;
   const resetsAll = after.snapshot.resetPolicy === 'Guide' && isResetByGuide(before, after);
+  const updates = new NetworkUpdates(after.pushed);
   let expired = 0;
   for (const peer of state.peers.connected()) {
     state.touch(peer);
@@ -31,7 +32,7 @@ export function applySnapshot(state: EngineState, config: DataPlaneConfig): void
     const hours = after.snapshot.session.timeoutHours;
     if (hours !== before.snapshot.session.timeoutHours && limitSession(state, peer, hours, expired)) expired += 1;
     if (resetsAll) restartLater(state, peer, 'configuration changed');
-    else tellNetwork(state, peer);
+    else tellNetwork(state, peer, updates);
   }
 }
 

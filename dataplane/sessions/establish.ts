@@ -9,7 +9,6 @@ import type { Remote } from './engine-io.ts';
 import type { EngineState } from './engine-state.ts';
 import { factsOf, identityKeyOf, type Login, type Peer } from './peer.ts';
 import { answerPushRequest } from './pushing.ts';
-import { Withdrawals } from './withdrawals.ts';
 
 export type EstablishOutcome =
   | { readonly kind: 'connected' }
@@ -25,8 +24,8 @@ export function establish(state: EngineState, peer: Peer, login: Login, granted:
   const { session, negotiated, remote } = peer;
   const { identity } = granted;
   if (negotiated === undefined) return { kind: 'refused', reason: 'nothing was negotiated' };
-  const { secrets, snapshot } = state.served.config;
-  const withdrawn = new Withdrawals(secrets, snapshot.authentication).reasonFor(identity);
+  const { snapshot, withdrawals } = state.served;
+  const withdrawn = withdrawals.reasonFor(identity);
   if (withdrawn !== undefined) return { kind: 'withdrawn', reason: withdrawn };
 
   const replaced = state.peers.connectedAt(remote.key);

@@ -1,9 +1,9 @@
 import { InternalError } from '../../net/errors.ts';
 import { restartMessage } from '../protocol/control-message.ts';
-import { pushUpdateMessages } from '../protocol/push.ts';
+import { pushUpdateMessages, type PushResult, type PushUpdate } from '../protocol/push.ts';
 import type { EngineState } from './engine-state.ts';
 import type { Peer } from './peer.ts';
-import { pushReplyFor, pushUpdateFor } from './push-options.ts';
+import { pushReplyFor, pushUpdateFor, type PushedNetwork } from './push-options.ts';
 import { endPeer } from './ending.ts';
 
 /** Sends the configuration to a connected client; repeated requests are not answered for a while. */
@@ -36,22 +36,43 @@ export function refreshToken(peer: Peer): void {
   peer.session.say(peer.session.speakingKey, `PUSH_REPLY,auth-token ${peer.authToken}`);
 }
 
+/** What clients must be told to arrive at one network, worked out once for all who were told the same before. */
+export class NetworkUpdates {
+  readonly #after: PushedNetwork;
+  readonly #byBefore = new Map<PushedNetwork, Map<boolean, PushUpdate | undefined>>();
+
+  constructor(after: PushedNetwork) {
+    this.#after = after;
+  }
+
+  for(before: PushedNetwork, understandsDnsOption: boolean): PushUpdate | undefined {
+    const known = this.#byBefore.get(before) ?? new Map<boolean, PushUpdate | undefined>();
+    this.#byBefore.set(before, known);
+    if (!known.has(understandsDnsOption))
+      known.set(understandsDnsOption, pushUpdateFor(before, this.#after, understandsDnsOption));
+    return known.get(understandsDnsOption);
+  }
+}
+
 /**
  * Tells a client what has changed in the network it sees: at once where it understands updates, else by a restart
  * within `drainSeconds`, so that not all come back at the same moment.
  */
-export function tellNetwork(state: EngineState, peer: Peer): void {
+export function tellNetwork(state: EngineState, peer: Peer, updates: NetworkUpdates): void {
   const { tunnel, session } = peer;
   if (tunnel === undefined) return;
-  const update = pushUpdateFor(tunnel.told, state.served.pushed, peer.understandsDnsOption);
-  if (update === undefined) return;
-  const messages = peer.negotiated?.pushUpdate === true ? pushUpdateMessages(update) : undefined;
-  if (messages?.ok !== true) {
+  const update = updates.for(tunnel.told, peer.understandsDnsOption);
+  const messages = update === undefined ? ({ ok: true, messages: [] } as const) : messagesFor(peer, update);
+  if (!messages.ok) {
     restartLater(state, peer, 'configuration changed');
     return;
   }
   tunnel.told = state.served.pushed;
   for (const message of messages.messages) session.say(session.speakingKey, message);
+}
+
+function messagesFor(peer: Peer, update: PushUpdate): PushResult | { readonly ok: false } {
+  return peer.negotiated?.pushUpdate === true ? pushUpdateMessages(update) : { ok: false };
 }
 
 export function restartLater(state: EngineState, peer: Peer, reason: string): void {

@@ -1,5 +1,5 @@
 import type { AuthenticationVerdict, Identity } from '../../api/authentication.ts';
-import { authFailedMessage } from '../protocol/control-message.ts';
+import { authFailedMessage, haltMessage } from '../protocol/control-message.ts';
 import type { KeyState } from '../protocol/key-state.ts';
 import { takeDataKeys } from './data-key-installation.ts';
 import { endPeer, releaseKeyMethodBytes } from './ending.ts';
@@ -41,6 +41,11 @@ export function completeRenewal(
   if (tunnel === undefined || negotiated === undefined) return;
   if (!isSameIdentity(tunnel.identity, granted.identity)) {
     endPeer(state, peer, 'identity changed at a renewal', authFailedMessage('the identity has changed'));
+    return;
+  }
+  const withdrawn = state.served.withdrawals.reasonFor(granted.identity);
+  if (withdrawn !== undefined) {
+    endPeer(state, peer, withdrawn, haltMessage(withdrawn));
     return;
   }
   const keys = takeDataKeys(session, key, negotiated);

@@ -7,6 +7,7 @@ import { compilePolicy, type GroupInterner } from '../policy/policy-tables.ts';
 import { gatewayAddressOf } from './address-pool.ts';
 import { controlWrapsFor, type ControlWraps } from './control-wraps.ts';
 import { pushProblemOf, type PushedNetwork } from './push-options.ts';
+import { Withdrawals } from './withdrawals.ts';
 
 /** A configuration in the form the engine works with. */
 export interface Served {
@@ -17,6 +18,7 @@ export interface Served {
   readonly pushed: PushedNetwork;
   /** Routes of the target network being served. */
   readonly routes: readonly SnapshotRoute[];
+  readonly withdrawals: Withdrawals;
 }
 
 /** @throws TerminalError when the configuration can't be served; the message is for a person. */
@@ -36,6 +38,7 @@ export function servedFrom(config: DataPlaneConfig): Served {
     routes,
     pushed,
     wraps: controlWrapsFor(snapshot.controlWrap, config.secrets.controlWrapKey),
+    withdrawals: new Withdrawals(config.secrets, snapshot.authentication),
   };
 }
 
