@@ -165,7 +165,7 @@ export function makeSharedLinks(
 }
 
 /** Enough for what a thread makes in a long time: it allocates for verbs, not for packets. */
-const YOUNG_GENERATION_MB = 6;
+export const YOUNG_GENERATION_MB = 6;
 const THREAD_RING_BYTES = 1 << 20;
 const REPORT_RING_BYTES = 1 << 19;
 const CONTROL_RING_BYTES = 1 << 20;
