@@ -16,13 +16,14 @@ declare module 'node-netlink' {
     ): Promise<{ readonly errorCode: number; readonly packets: readonly NetlinkMessage[] }>;
     close(): Promise<void>;
   }
-  const netlink: {
+  export interface Netlink {
     readonly NLM_F_REQUEST: bigint;
     readonly NLM_F_ACK: bigint;
     readonly NLM_F_DUMP: bigint;
     readonly NLM_F_CREATE: bigint;
     readonly NLM_F_EXCL: bigint;
     open(options: { readonly family: number }): Promise<NetlinkSocket>;
-  };
+  }
+  const netlink: Netlink;
   export default netlink;
 }

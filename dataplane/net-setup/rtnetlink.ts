@@ -1,5 +1,5 @@
 import { getSystemErrorName } from 'node:util';
-import netlink, { type NetlinkSocket } from 'node-netlink';
+import type { Netlink, NetlinkSocket } from 'node-netlink';
 import { TerminalError, TransientError } from '../../net/errors.ts';
 import {
   decodeAddress,
@@ -21,29 +21,32 @@ import {
  * @throws TerminalError what the kernel refuses, TransientError when it does not answer
  */
 export async function withRtnetlink<T>(work: (rtnetlink: Rtnetlink) => Promise<T>): Promise<T> {
+  const netlink = await loadNetlink();
   const socket = await netlink.open({ family: NETLINK_ROUTE });
   try {
-    return await work(new Rtnetlink(socket));
+    return await work(new Rtnetlink(netlink, socket));
   } finally {
     await socket.close();
   }
 }
 
 export class Rtnetlink {
+  readonly #netlink: Netlink;
   readonly #socket: NetlinkSocket;
 
-  constructor(socket: NetlinkSocket) {
+  constructor(netlink: Netlink, socket: NetlinkSocket) {
+    this.#netlink = netlink;
     this.#socket = socket;
   }
 
   async links(): Promise<readonly Link[]> {
-    const payloads = await this.#talk('list links', RtnetlinkType.GetLink, netlink.NLM_F_DUMP, encodeLinkDump());
+    const payloads = await this.#talk('list links', RtnetlinkType.GetLink, this.#netlink.NLM_F_DUMP, encodeLinkDump());
     return payloads.map(decodeLink).filter((link) => link !== undefined);
   }
 
   async addresses(): Promise<readonly LinkAddress[]> {
     const dump = encodeAddressDump();
-    const payloads = await this.#talk('list addresses', RtnetlinkType.GetAddress, netlink.NLM_F_DUMP, dump);
+    const payloads = await this.#talk('list addresses', RtnetlinkType.GetAddress, this.#netlink.NLM_F_DUMP, dump);
     return payloads.map(decodeAddress).filter((address) => address !== undefined);
   }
 
@@ -52,12 +55,15 @@ export class Rtnetlink {
   }
 
   async addAddress(link: Pick<Link, 'name'>, address: LinkAddress): Promise<void> {
-    const flags = netlink.NLM_F_CREATE | netlink.NLM_F_EXCL;
+    const flags = this.#netlink.NLM_F_CREATE | this.#netlink.NLM_F_EXCL;
     await this.#talk(`add the address of ${link.name}`, RtnetlinkType.NewAddress, flags, encodeNewAddress(address));
   }
 
   async #talk(what: string, type: number, flags: bigint, payload: Uint8Array): Promise<readonly Uint8Array[]> {
-    const header = { nlmsg_type: BigInt(type), nlmsg_flags: netlink.NLM_F_REQUEST | netlink.NLM_F_ACK | flags };
+    const header = {
+      nlmsg_type: BigInt(type),
+      nlmsg_flags: this.#netlink.NLM_F_REQUEST | this.#netlink.NLM_F_ACK | flags,
+    };
     const answer = await this.#socket
       .tryTalk({ header, payload: Buffer.from(payload) }, { timeout: ANSWER_TIMEOUT_MS })
       .catch((cause: unknown) => {
@@ -66,6 +72,15 @@ export class Rtnetlink {
     if (answer.errorCode !== 0)
       throw new TerminalError(`The kernel refused to ${what}: ${getSystemErrorName(-answer.errorCode)}`);
     return answer.packets.map((packet) => packet.payload);
+  }
+}
+
+/** Its native parts are compiled by `make build`; without them the import fails. */
+async function loadNetlink(): Promise<Netlink> {
+  try {
+    return (await import('node-netlink')).default;
+  } catch (cause) {
+    throw new TerminalError('The native parts of node-netlink are missing: run make build', { cause });
   }
 }
 
