@@ -69,6 +69,8 @@ export class LocalProvider {
   }
 
   async authenticate(login: LocalLogin, signal: AbortSignal): Promise<LocalVerdict> {
+    // No user has such a name, and the throttle would have to remember it.
+    if (Buffer.byteLength(login.username) > MAX_NAME_BYTES) return denial('unknown-user', NOT_ACCEPTED);
     const account = this.#users.get(login.username);
     const subject = account?.subject ?? `${login.username}\n`;
     switch (this.#options.tokens.check(subject, login.password)) {
@@ -175,5 +177,7 @@ const HASH_CONCURRENCY = 2;
 // At 50 ms each, the last in the queue waits under two seconds.
 const HASH_QUEUE = 64;
 const MAX_GROUPS = 200;
+// As long as 255 characters can be.
+const MAX_NAME_BYTES = 1020;
 const NOT_ACCEPTED = 'user name, password or code not accepted';
 const SESSION_ENDED = 'SESSION: login again';

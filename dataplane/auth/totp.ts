@@ -21,7 +21,8 @@ export function totpCode(secret: Uint8Array, step: number): string {
  * @returns null for a wrong or spent code; the time it takes does not tell which.
  */
 export function matchTotp(secret: Uint8Array, code: string, now: number, lastUsedStep: number): number | null {
-  const given = Buffer.from(code.trim());
+  // Apps show codes in two groups of three, and people type them so.
+  const given = Buffer.from(code.replace(/\s/g, ''));
   let matched: number | null = null;
   for (let step = totpStep(now) - 1; step <= totpStep(now) + 1; step += 1) {
     const expected = Buffer.from(totpCode(secret, Math.max(0, step)));

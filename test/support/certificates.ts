@@ -1,6 +1,6 @@
 import 'reflect-metadata';
 import { execFileSync } from 'node:child_process';
-import { webcrypto } from 'node:crypto';
+import { generateKeyPairSync, webcrypto } from 'node:crypto';
 import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -62,7 +62,15 @@ export async function mint(options: MintOptions): Promise<TestCertificate> {
 
 /** Mints an RSA certificate with clientAuth and serverAuth; self-signed CA without an issuer. */
 export function mintRsa(options: { commonName: string; bits: number; issuer?: TestCertificate }): TestCertificate {
-  const keys = forge.pki.rsa.generateKeyPair(options.bits);
+  const generated = generateKeyPairSync('rsa', {
+    modulusLength: options.bits,
+    publicKeyEncoding: { type: 'spki', format: 'pem' },
+    privateKeyEncoding: { type: 'pkcs1', format: 'pem' },
+  });
+  const keys = {
+    publicKey: forge.pki.publicKeyFromPem(generated.publicKey),
+    privateKey: forge.pki.privateKeyFromPem(generated.privateKey),
+  };
   const certificate = forge.pki.createCertificate();
   certificate.publicKey = keys.publicKey;
   certificate.serialNumber = '01';

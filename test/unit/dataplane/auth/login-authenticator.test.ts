@@ -195,7 +195,7 @@ suite('Login', () => {
 
   test('names are compared byte for byte', async () => {
     const authenticator = authenticatorFor({});
-    for (const username of ['Alice', 'alice ', 'ａlice', 'toString', '__proto__']) {
+    for (const username of ['Alice', 'alice ', 'ａlice', 'toString', '__proto__', 'x'.repeat(60_000)]) {
       assert.equal(reasonOf(await ask(authenticator, { username, password: 'pä$$:word' })), 'unknown-user');
     }
   });

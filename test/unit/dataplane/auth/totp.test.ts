@@ -29,6 +29,11 @@ suite('TOTP', () => {
     assert.equal(matchTotp(SECRET, totpCode(SECRET, step + 1), now, step), step + 1);
   });
 
+  test('a code may be typed with blanks', () => {
+    const code = totpCode(SECRET, 1);
+    assert.equal(matchTotp(SECRET, ` ${code.slice(0, 3)} ${code.slice(3)}\n`, 30_000, -1), 1);
+  });
+
   test('what is not six digits is wrong', () => {
     for (const code of ['', '1', '1234567', 'abcdef', '０５０４７１'])
       assert.equal(matchTotp(SECRET, code, 0, -1), null);

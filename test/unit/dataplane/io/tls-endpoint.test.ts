@@ -240,6 +240,14 @@ suite('TLS endpoint', () => {
     assert.throws(() => pair.endpoint.write(1, Buffer.alloc(16_385)), InternalError);
   });
 
+  test('answers that pile up end the connection, not the process', async () => {
+    const pair = pairWith(null);
+    await pair.handshake(1);
+    for (let n = 0; n < 21; n += 1) pair.endpoint.write(1, Buffer.alloc(16_384));
+    assert.equal((await pair.next(1, 'tlsFailed')).reason, 'output-queue-full');
+    assert.equal(pair.endpoint.size, 0);
+  });
+
   test('after 2,000 opens and closes nothing is left', async () => {
     const pair = pairWith(authority.certificatePem);
     const sockets = (): number => queryObjects(TLSSocket, { format: 'count' });
