@@ -8,7 +8,7 @@ import { WrapPacketIds, type WrapPacketId } from '../protocol/wrap-packet-id.ts'
 import type { ControlWraps, OpeningWrap } from './control-wraps.ts';
 import type { Remote } from './engine-io.ts';
 import type { EngineLimits } from './engine-options.ts';
-import { AnswerLimit, TokenBucket } from './rate-limit.ts';
+import { NetworkLimit, TokenBucket } from './rate-limit.ts';
 
 /** What becomes of a packet that belongs to no session. `reason` is a metric label. */
 export type Admission =
@@ -51,7 +51,8 @@ export interface AdmissionOptions {
 export class AdmissionControl {
   readonly #options: AdmissionOptions;
   readonly #cookieSecret: Uint8Array;
-  readonly #answers: AnswerLimit;
+  readonly #answers: NetworkLimit;
+  readonly #startsPerNetwork: NetworkLimit;
   readonly #starts: TokenBucket;
 
   constructor(options: AdmissionOptions) {
@@ -59,7 +60,8 @@ export class AdmissionControl {
     this.#options = options;
     this.#cookieSecret = random(32);
     const salt = random(4).reduce((value, byte) => ((value << 8) | byte) >>> 0, 0);
-    this.#answers = new AnswerLimit(limits.answersPerNetwork, limits.answersTotal, salt);
+    this.#answers = new NetworkLimit(limits.answersPerNetwork, limits.answersTotal, salt);
+    this.#startsPerNetwork = new NetworkLimit(limits.startsPerNetwork, Infinity, salt);
     this.#starts = new TokenBucket(limits.startsPerSecond, limits.startsBurst);
   }
 
@@ -85,13 +87,13 @@ export class AdmissionControl {
   }
 
   /** Judges the first frame of a TCP connection, whose address the handshake of TCP has proven. @throws never */
-  considerTcp(bytes: Uint8Array, wraps: ControlWraps, now: number): Admission {
+  considerTcp(remote: Remote, bytes: Uint8Array, wraps: ControlWraps, now: number): Admission {
     const opening = this.#open(bytes, wraps);
     if (!opening.ok) return drop(opening.reason);
     const { opcode } = opening.packet;
     if (opcode !== Opcode.HardResetClientV2 && opcode !== Opcode.HardResetClientV3) return drop('not-an-opening');
     if (this.#isTooOld(opening.wrap)) return drop('client-key-expired');
-    if (!this.#starts.take(now)) return drop('start-limit');
+    if (!this.#mayStart(remote, now)) return drop('start-limit');
     const ourSessionId = this.#options.random(8);
     ourSessionId[0] |= 1;
     return { kind: 'start', start: this.#startFrom(opening, ourSessionId, 'fresh') };
@@ -138,9 +140,14 @@ export class AdmissionControl {
     );
     if (!proven) return drop('bad-cookie');
     if (this.#isTooOld(opening.wrap)) return drop('client-key-expired');
-    if (!this.#starts.take(now)) return drop('start-limit');
+    if (!this.#mayStart(remote, now)) return drop('start-limit');
     this.#answers.refund(remote.address, now);
     return { kind: 'start', start: this.#startFrom(opening, packet.peerSessionId, 'answered') };
+  }
+
+  /** One network, however many ports it has, can't take all the starts there are. */
+  #mayStart(remote: Remote, now: number): boolean {
+    return this.#startsPerNetwork.take(remote.address, now) && this.#starts.take(now);
   }
 
   #startFrom({ wrap, packet }: Opening, ourSessionId: Uint8Array, start: SessionStart['start']): SessionStart {

@@ -29,6 +29,8 @@ export interface EngineLimits {
   /** Stateless answers per second to one IPv4 /24 or IPv6 /56, and to all (tunnel.md 4.8). */
   readonly answersPerNetwork: number;
   readonly answersTotal: number;
+  /** New sessions per second of one IPv4 /24 or IPv6 /56. */
+  readonly startsPerNetwork: number;
   /** New sessions after their cookie, per second and in one burst. */
   readonly startsPerSecond: number;
   readonly startsBurst: number;
@@ -60,6 +62,7 @@ export const DEFAULT_LIMITS: EngineLimits = {
   halfOpenTcpPerAddress: 32,
   answersPerNetwork: 10,
   answersTotal: 5_000,
+  startsPerNetwork: 50,
   startsPerSecond: 200,
   startsBurst: 1_000,
   clientKeyLifetimeS: null,

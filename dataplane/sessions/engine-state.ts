@@ -60,7 +60,6 @@ export class EngineState {
   /** Begins the handling of one input. */
   begin(now: Instant): void {
     this.now = now;
-    this.#outputs = [];
     if (this.#restored) return;
     this.#restored = true;
     this.pool.restore(this.options.memory.leases, now, this.wallOffset());

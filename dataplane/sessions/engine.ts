@@ -76,7 +76,7 @@ export class Engine {
     const { peers, pool, history, drops, handshakeBytes, tcp } = this.#state;
     return {
       connected: peers.connectedCount,
-      opening: peers.openingCount + tcp.size,
+      opening: Math.max(peers.openingCount, tcp.size),
       addressesUsed: pool.used,
       addressesTotal: pool.capacity,
       endedRemembered: history.sizes.ended,
@@ -166,7 +166,7 @@ export class Engine {
     }
     const admission =
       remote.kind === 'tcp'
-        ? state.admission.considerTcp(bytes, wraps, state.now)
+        ? state.admission.considerTcp(remote, bytes, wraps, state.now)
         : state.admission.considerUdp(remote, bytes, wraps, state.now);
     switch (admission.kind) {
       case 'drop':

@@ -25,12 +25,12 @@ export class TokenBucket {
  * Counts per network and second in a table of fixed size: no address a stranger invents costs memory. Two networks
  * in one cell share its allowance; which ones do depends on a secret, so nobody can choose to starve another.
  */
-export class AnswerLimit {
+export class NetworkLimit {
   readonly #perNetwork: number;
   readonly #total: number;
   readonly #salt: number;
   readonly #counts = new Uint16Array(CELLS);
-  #answered = 0;
+  #taken = 0;
   #second = -1;
 
   constructor(perNetwork: number, total: number, salt: number) {
@@ -42,25 +42,25 @@ export class AnswerLimit {
   take(address: string, now: number): boolean {
     this.#turn(now);
     const cell = this.#cell(address);
-    if (this.#answered >= this.#total || this.#counts[cell] >= this.#perNetwork) return false;
-    this.#answered += 1;
+    if (this.#taken >= this.#total || this.#counts[cell] >= this.#perNetwork) return false;
+    this.#taken += 1;
     this.#counts[cell] += 1;
     return true;
   }
 
-  /** The answer led to a proven address: it was no flood. */
+  /** What was taken turned out to be no flood. */
   refund(address: string, now: number): void {
     this.#turn(now);
     const cell = this.#cell(address);
     if (this.#counts[cell] > 0) this.#counts[cell] -= 1;
-    if (this.#answered > 0) this.#answered -= 1;
+    if (this.#taken > 0) this.#taken -= 1;
   }
 
   #turn(now: number): void {
     const second = Math.floor(now / 1000);
     if (second === this.#second) return;
     this.#second = second;
-    this.#answered = 0;
+    this.#taken = 0;
     this.#counts.fill(0);
   }
 

@@ -73,7 +73,7 @@ test('[P102] survives random and mutated packets without an exception and withou
   const client = world.connect();
   const corpus = [...client.sent, ...world.transmitted.map(({ bytes }) => bytes)];
   let reachedASession = 0;
-  for (let round = 0; round < 60_000; round += 1) {
+  for (let round = 0; round < 25_000; round += 1) {
     const remote = random() < 0.5 ? client.remote : udpRemote(`192.0.2.${round % 250}`, 1000 + (round % 1000));
     const bytes =
       random() < 0.2

@@ -154,6 +154,18 @@ test('a spoofer of one network stops nobody elsewhere', () => {
   assert.equal(answers(world, clientPacket(), udpRemote('203.0.113.5', 5000)).length, 1);
 });
 
+test('one network with many ports can’t take every start there is', () => {
+  const world = new SimulatedWorld({ limits: { startsPerNetwork: 20, startsBurst: 40, startsPerSecond: 40 } });
+  const open = (remote: Remote): void => {
+    const peerSessionId = cookieFor(world, remote);
+    answers(world, clientPacket({ opcode: Opcode.AckV1, acks: [0], peerSessionId, messageId: null }), remote);
+  };
+  for (let port = 1; port <= 29; port += 1) open(udpRemote('192.0.2.1', port));
+  assert.equal(openingCount(world), 20);
+  open(udpRemote('198.51.100.1', 1));
+  assert.equal(openingCount(world), 21);
+});
+
 test('[P28] acknowledges a hard reset that comes again when the session exists', () => {
   const world = new SimulatedWorld();
   const peerSessionId = cookieFor(world);

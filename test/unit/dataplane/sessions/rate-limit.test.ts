@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { AnswerLimit, networkOf, TokenBucket } from '../../../../dataplane/sessions/rate-limit.ts';
+import { NetworkLimit, networkOf, TokenBucket } from '../../../../dataplane/sessions/rate-limit.ts';
 
 test('a bucket gives its burst at once and its rate from then on', () => {
   const bucket = new TokenBucket(10, 50);
@@ -27,7 +27,7 @@ for (const [address, network] of [
 }
 
 test('answers each network ten times a second, and forgets it with the second', () => {
-  const limit = new AnswerLimit(10, 1_000, 42);
+  const limit = new NetworkLimit(10, 1_000, 42);
   const answered = (address: string, now: number): number =>
     Array.from({ length: 50 }, () => limit.take(address, now)).filter(Boolean).length;
   assert.deepEqual(
@@ -38,7 +38,7 @@ test('answers each network ten times a second, and forgets it with the second', 
 });
 
 test('gives an answer back to the network whose client came through', () => {
-  const limit = new AnswerLimit(1, 1_000, 42);
+  const limit = new NetworkLimit(1, 1_000, 42);
   assert.equal(limit.take('192.0.2.1', 0), true);
   assert.equal(limit.take('192.0.2.1', 0), false);
   limit.refund('192.0.2.1', 0);
@@ -46,7 +46,7 @@ test('gives an answer back to the network whose client came through', () => {
 });
 
 test('answers a bounded number in all', () => {
-  const limit = new AnswerLimit(10, 100, 42);
+  const limit = new NetworkLimit(10, 100, 42);
   let answered = 0;
   for (let index = 0; index < 1_000; index += 1) if (limit.take(`10.${index >> 8}.${index & 255}.1`, 0)) answered += 1;
   assert.equal(answered, 100);
