@@ -19,6 +19,7 @@ export interface TcpTransportOptions {
   readonly addon: NativeAddon;
   readonly listener: number;
   readonly poll: number;
+  readonly listenerTag: number;
   /** Tag of connection 0 in the poll set. */
   readonly firstTag: number;
   readonly thread: number;
@@ -44,6 +45,8 @@ export class TcpTransport {
   readonly #closing = new Set<Connection>();
   readonly #remote = new Uint8Array(REMOTE_BYTES);
   #nextId = 1;
+  /** 0: accepting. */
+  #acceptAgainAt = 0;
 
   constructor(options: TcpTransportOptions) {
     this.#options = options;
@@ -59,9 +62,17 @@ export class TcpTransport {
     const { addon, listener } = this.#options;
     for (let taken = 0; taken < ACCEPTS_PER_TURN; taken++) {
       const fd = addon.tcpAccept(listener, this.#remote);
+      if (fd === -EMFILE || fd === -ENFILE) this.#pauseAccepting();
       if (fd < 0) return;
       this.#admit(fd);
     }
+  }
+
+  /** Without a descriptor to accept into, the listener would stay readable and the loop would spin. */
+  #pauseAccepting(): void {
+    const { addon, poll, listener } = this.#options;
+    addon.pollRemove(poll, listener);
+    this.#acceptAgainAt = addon.monotonicMs() + ACCEPT_PAUSE_MS;
   }
 
   /** Serves one connection that the poll set named. */
@@ -123,8 +134,13 @@ export class TcpTransport {
     if (connection !== undefined) connection.peer = -1;
   }
 
-  /** Closes what was to close by now. */
+  /** Does what is due: connections to close by now, and accepting again after a pause. */
   expire(now: number): void {
+    if (this.#acceptAgainAt > 0 && now >= this.#acceptAgainAt) {
+      this.#acceptAgainAt = 0;
+      const { addon, poll, listener, listenerTag } = this.#options;
+      addon.pollAdd(poll, listener, listenerTag, false);
+    }
     for (const connection of this.#closing) {
       if (now >= connection.closeAt) this.#close(connection, 'closed by gateway');
     }
@@ -329,4 +345,7 @@ const CLOSE_WITHIN_MS = 5_000;
 const POLL_READABLE = 1;
 const POLL_WRITABLE = 2;
 const POLL_HANGUP = 4;
+const ACCEPT_PAUSE_MS = 200;
 const EAGAIN = 11;
+const ENFILE = 23;
+const EMFILE = 24;

@@ -11,7 +11,7 @@ import type {
   SocketAddressBytes,
   TcpConnectionId,
 } from '../data-channel.ts';
-import { Traffic, TRAFFIC_FIELDS } from '../tunnel/peer-table.ts';
+import { NO_PEER_ID, OPCODE_DATA_V2, Traffic, TRAFFIC_FIELDS } from '../tunnel/peer-table.ts';
 import { ControlInbox } from './control-inbox.ts';
 import { loadAddon } from './load-addon.ts';
 import type { NativeAddon } from './native-addon.ts';
@@ -188,6 +188,7 @@ export class TunnelHost implements DataChannel {
   }
 
   setPolicy(policy: PolicyTables): void {
+    if (this.#stopped) return;
     this.#policyEpoch = policy.epoch;
     for (const worker of this.#workers) this.#enqueue(worker, { verb: 'setPolicy', policy });
     const sequences = this.#workers.map((worker) => worker.nextSequence);
@@ -219,10 +220,11 @@ export class TunnelHost implements DataChannel {
 
   /**
    * Hands over a data packet that came to the control socket: DATA_V1, or DATA_V2 without a peer id. Its peer is the one
-   * at that remote; without one it is dropped, as data from strangers is.
+   * at that remote; without one it is dropped, as data from strangers is. A peer id on the packet counts alone.
    */
   deliverData(bytes: Uint8Array, remote: SocketAddressBytes): void {
-    const peerId = this.#remotes.get(keyOfRemote(remote));
+    const named = peerIdOn(bytes);
+    const peerId = named ?? this.#remotes.get(keyOfRemote(remote));
     if (peerId === undefined || bytes.length > STRAY_BYTES_MAX) return;
     this.#workerOf(peerId).deliverWire(peerId, bytes, remote);
   }
@@ -331,6 +333,13 @@ function readTraffic(table: Float64Array, slot: number): PeerTraffic {
     egressPackets: table[at + Traffic.EgressPackets],
     lastReceived: table[at + Traffic.LastReceived],
   };
+}
+
+/** The peer id that a DATA_V2 packet carries. */
+function peerIdOn(packet: Uint8Array): number | undefined {
+  if (packet.length < 4 || packet[0] >>> 3 !== OPCODE_DATA_V2) return undefined;
+  const peerId = (packet[1] << 16) | (packet[2] << 8) | packet[3];
+  return peerId === NO_PEER_ID ? undefined : peerId;
 }
 
 /** The bytes of an address row that name the remote. */

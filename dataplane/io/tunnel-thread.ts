@@ -113,6 +113,7 @@ export class TunnelThread implements ForwarderPort {
       const waitMs = this.#hasWork() ? 0 : Math.ceil(this.#forwarder.liveness.waitMs(this.#now));
       const ready = this.#addon.pollWait(this.#poll, waitMs, this.#tags, this.#events);
       doorbell.wake();
+      if (ready < 0) throw new InternalError(`Waiting failed: errno ${-ready}`);
       this.#now = this.#addon.monotonicMs();
       this.#counters.count(Counter.LoopTurns);
       this.#applyVerbs();
@@ -365,6 +366,7 @@ export class TunnelThread implements ForwarderPort {
       addon: this.#addon,
       listener: socket,
       poll: this.#poll,
+      listenerTag: TAG_SOCKET,
       firstTag: FIRST_CONNECTION_TAG,
       thread,
       maxConnections,

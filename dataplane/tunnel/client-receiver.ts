@@ -6,7 +6,7 @@ import { DropReason } from './drop-reason.ts';
 import type { ForwarderPort } from './forwarder-port.ts';
 import { type BatchRegistry, isSameRemote, type PacketBatch, PacketVerdict } from './packet-batch.ts';
 import { framingBytes, PayloadKind, payloadKind } from './payload-kind.ts';
-import { OPCODE_DATA_V1, OPCODE_DATA_V2, type PeerTable } from './peer-table.ts';
+import { NO_PEER_ID, OPCODE_DATA_V1, OPCODE_DATA_V2, type PeerTable } from './peer-table.ts';
 import { ReplayOutcome } from './replay-window.ts';
 import type { Sealer } from './sealer.ts';
 import { Counter, type ThreadCounters } from './thread-counters.ts';
@@ -340,5 +340,4 @@ function isControlOpcode(opcode: number): boolean {
   return (opcode >= 3 && opcode <= 5) || opcode === 7 || opcode === 10 || opcode === 11;
 }
 
-const NO_PEER_ID = 0xffffff;
 const FLOAT_REPORT_MS = 100;

@@ -250,5 +250,7 @@ class AnswerLimit {
 const ANSWERS_PER_SECOND = 10;
 const NO_GROUPS = new Int32Array(0);
 const FRAMING_OF = { none: Framing.None, 'stub-v2': Framing.StubV2, 'comp-lzo': Framing.CompLzo } as const;
+/** On the wire: "no peer id". */
+export const NO_PEER_ID = 0xffffff;
 export const OPCODE_DATA_V1 = 6;
 export const OPCODE_DATA_V2 = 9;

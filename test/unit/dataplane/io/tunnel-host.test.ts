@@ -65,7 +65,7 @@ inPrivateNetwork(import.meta.filename, () => {
       assert.deepEqual(reply.subarray(28), request.subarray(28));
     }));
 
-  test('a rule that is removed cuts, and the client is told so', () =>
+  test('[C71] a rule that is removed cuts, and the client is told so', () =>
     withClient({}, async (lab, client) => {
       client.send(echoRequest(client.tunnelAddress, TARGET, 1));
       await client.receive((packet) => isEchoReply(packet, 1));
@@ -91,7 +91,7 @@ inPrivateNetwork(import.meta.filename, () => {
       await client.receive((packet) => isEchoReply(packet, 2));
     }));
 
-  test('a spoofed source is dropped in silence', () =>
+  test('[P70] a spoofed source is dropped in silence', () =>
     withClient({}, async (lab, client) => {
       await isSilent(
         client,
@@ -151,7 +151,7 @@ inPrivateNetwork(import.meta.filename, () => {
       await waitFor('the old key to be unknown', () => lab.host.counters().drops.UnknownKey === 1);
     }));
 
-  test('a packet from another port is delivered, reported, and answered there once the control thread agrees', () =>
+  test('[P12] a packet from another port is delivered, reported, and answered there once the control thread agrees', () =>
     withClient({}, async (lab, client) => {
       client.move();
       client.send(echoRequest(client.tunnelAddress, TARGET, 1));
@@ -164,7 +164,7 @@ inPrivateNetwork(import.meta.filename, () => {
       assert.ok(!client.received.some((packet) => isEchoReply(packet, 1)), 'the first answer went to the old port');
     }));
 
-  test('replayed and corrupt packets from another port move nobody', () =>
+  test('[P14] [P15] [P67] replayed and corrupt packets from another port move nobody', () =>
     withClient({}, async (lab, client) => {
       const [replayed, corrupt] = client.seal([
         echoRequest(client.tunnelAddress, TARGET, 1),
@@ -183,7 +183,7 @@ inPrivateNetwork(import.meta.filename, () => {
       assert.equal(lab.notifications.length, 0);
     }));
 
-  test('DATA_V1 and the absent peer id are matched by address through the control thread', () =>
+  test('[P9] [P10] DATA_V1 and the absent peer id are matched by address through the control thread', () =>
     withClient({ threads: 2, peerId: 1 }, async (lab, client) => {
       const v1 = client.seal([echoRequest(client.tunnelAddress, TARGET, 1)], 6);
       lab.host.deliverData(v1[0], client.remote());
@@ -201,7 +201,7 @@ inPrivateNetwork(import.meta.filename, () => {
       assert.equal((await lab.notified('keepaliveLost')).generation, 1000);
     }));
 
-  test('an exit notice is reported; pings and other OCC messages are not answered', () =>
+  test('[P68] [P69] an exit notice is reported; pings and other OCC messages are not answered', () =>
     withClient({}, async (lab, client) => {
       const magic = Buffer.from('287f346bd4ef7a812d56b8d3afc5459c', 'hex');
       client.send(Buffer.from('2a187bf3641eb4cb07ed2d0a981fc748', 'hex'), Buffer.concat([magic, Buffer.from([0])]));
@@ -258,7 +258,7 @@ inPrivateNetwork(import.meta.filename, () => {
       assert.ok(seals <= 60, `${seals} seal calls`);
     }));
 
-  test('an ended peer is unknown, keeps its counters, and its successor starts from nothing', () =>
+  test('[P8] an ended peer is unknown, keeps its counters, and its successor starts from nothing', () =>
     withClient({}, async (lab, client) => {
       client.send(echoRequest(client.tunnelAddress, TARGET, 1));
       await client.receive((packet) => isEchoReply(packet, 1));

@@ -82,7 +82,7 @@ inPrivateNetwork(import.meta.filename, () => {
       }, threads));
   }
 
-  test('conformance protocol 3: byte by byte, and three frames at once', () =>
+  test('[P3] byte by byte, and three frames at once', () =>
     withStream(async ({ stream, client }) => {
       const [slow] = client.seal([echoRequest(CLIENT, TARGET, 1)]);
       for (const byte of framed(slow)) {
@@ -95,8 +95,8 @@ inPrivateNetwork(import.meta.filename, () => {
     }));
 
   for (const [name, bytes] of [
-    ['conformance protocol 1: length 0', [0, 0]],
-    ['conformance protocol 2: length 65535 and nothing behind it', [0xff, 0xff]],
+    ['[P1] length 0', [0, 0]],
+    ['[P2] length 65535 and nothing behind it', [0xff, 0xff]],
     ['a length just above the limit', [(2048 + 1500 + 1) >> 8, (2048 + 1500 + 1) & 0xff]],
   ] as const) {
     test(`${name} closes the connection`, () =>
@@ -107,7 +107,7 @@ inPrivateNetwork(import.meta.filename, () => {
       }));
   }
 
-  test('a packet that does not open closes the connection', () =>
+  test('[P67] a packet that does not open closes the connection', () =>
     withStream(async ({ lab, stream, client, connection }) => {
       const [packet] = client.seal([echoRequest(CLIENT, TARGET, 1)]);
       packet[packet.length - 1] ^= 1;
@@ -129,7 +129,7 @@ inPrivateNetwork(import.meta.filename, () => {
       assert.deepEqual(stream.frames, [Uint8Array.of(0x40, 9, 9), new Uint8Array(1200).fill(0x20)]);
     }));
 
-  test('data before there is a peer goes nowhere and closes nothing', async () => {
+  test('[P73] data before there is a peer goes nowhere and closes nothing', async () => {
     await using lab = await TunnelLab.start({ threads: 1, transport: 'tcp' });
     const stream = new Stream(lab.port);
     stream.send(new Uint8Array(100).fill(0x48));

@@ -51,36 +51,46 @@ const FIVE = [...FOUR, ...rules('Eng→0.0.0.0/0')];
 const SIX = [...FIVE, ...rules('Mgr→192.168.0.0/24')];
 const SEVEN = [...SIX, ...rules('*→0.0.0.0/0')];
 
-/** Conformance 61 to 67: what each group reaches of ALL. */
+/** Conformance [C61] [C62] [C63] [C64] [C65] [C66] [C67]: what each group reaches of ALL. */
 const SCENARIOS = [
   [
-    61,
+    'C61',
     'access to a single destination',
     ONE,
     { Eng: [ON_PREM, ON_PREM_UPPER], Dev: [DEVELOPMENT, HOST], Mgr: [VPN_VPC] },
   ],
-  [62, 'any destination', TWO, { Eng: [ON_PREM, ON_PREM_UPPER], Dev: [DEVELOPMENT, HOST], Mgr: [VPN_VPC, INTERNET] }],
-  [63, 'longest prefix', THREE, { Eng: [ON_PREM, ON_PREM_UPPER], Dev: [DEVELOPMENT], Mgr: [HOST, VPN_VPC, INTERNET] }],
   [
-    64,
+    'C62',
+    'any destination',
+    TWO,
+    { Eng: [ON_PREM, ON_PREM_UPPER], Dev: [DEVELOPMENT, HOST], Mgr: [VPN_VPC, INTERNET] },
+  ],
+  [
+    'C63',
+    'longest prefix',
+    THREE,
+    { Eng: [ON_PREM, ON_PREM_UPPER], Dev: [DEVELOPMENT], Mgr: [HOST, VPN_VPC, INTERNET] },
+  ],
+  [
+    'C64',
     'overlap, same group',
     FOUR,
     { Eng: [ON_PREM, ON_PREM_UPPER], Dev: [DEVELOPMENT], Mgr: [HOST, VPN_VPC, INTERNET] },
   ],
   [
-    65,
+    'C65',
     'a second 0.0.0.0/0',
     FIVE,
     { Eng: [ON_PREM, ON_PREM_UPPER, VPN_VPC, INTERNET], Dev: [DEVELOPMENT], Mgr: [HOST, VPN_VPC, INTERNET] },
   ],
   [
-    66,
+    'C66',
     'a rule for 192.168.0.0/24',
     SIX,
     { Eng: [ON_PREM, ON_PREM_UPPER, INTERNET], Dev: [DEVELOPMENT], Mgr: [HOST, VPN_VPC, INTERNET] },
   ],
   [
-    67,
+    'C67',
     'all users',
     SEVEN,
     {
@@ -93,7 +103,7 @@ const SCENARIOS = [
 ] as const;
 
 for (const [number, name, scenario, reach] of SCENARIOS) {
-  test(`conformance ${number}: ${name}`, () => {
+  test(`[${number}] ${name}`, () => {
     for (const [group, reached] of Object.entries(reach)) {
       const allowed = ALL.filter((to) => evaluate(policy(scenario), to, [group]).verdict === 'Allowed');
       assert.deepEqual(allowed, reached, group);
@@ -103,7 +113,7 @@ for (const [number, name, scenario, reach] of SCENARIOS) {
 
 const FIVE_RULES = rules('G1→10.1.0.0/16', 'G1→0.0.0.0/0', 'G2→0.0.0.0/0', 'G3→0.0.0.0/0', 'G2→172.131.0.0/16');
 
-test('conformance 68: the five-rule example', () => {
+test('[C68] the five-rule example', () => {
   const verdicts = (scenario: readonly PolicyRule[], group: string): boolean[] =>
     ['10.1.9.9', '172.131.9.9', '8.8.8.8'].map((to) => evaluate(policy(scenario), to, [group]).verdict === 'Allowed');
   assert.deepEqual(verdicts(FIVE_RULES, 'G1'), [true, false, true]);
@@ -114,11 +124,11 @@ test('conformance 68: the five-rule example', () => {
   }
 });
 
-test('conformance 60: without rules nothing passes', () => {
+test('[C60] without rules nothing passes', () => {
   for (const to of ALL) assert.equal(evaluate(policy([]), to, ['Eng']).verdict, 'NoRule');
 });
 
-test('conformance 75: group names are compared byte for byte', () => {
+test('[C75] group names are compared byte for byte', () => {
   assert.equal(evaluate(policy(rules('Eng→0.0.0.0/0')), INTERNET, ['eng']).verdict, 'NotGranted');
 });
 
@@ -128,7 +138,7 @@ test('without a route nothing passes, whatever the rules', () => {
   assert.equal(evaluate(source, DEVELOPMENT, []).verdict, 'Allowed');
 });
 
-test('conformance 48: clients are reached by a local route and an all-users rule, and by nothing else', () => {
+test('[C48] clients are reached by a local route and an all-users rule, and by nothing else', () => {
   const local = { prefix: CLIENTS, via: 'Local' } as const;
   const open = rules('*→10.8.0.0/22');
   assert.equal(evaluate(policy(open, [EVERYWHERE, local]), '10.8.1.1', []).via, 'Local');
@@ -171,12 +181,12 @@ test('indices lead back to the route and to every rule at the deciding prefix', 
   assert.deepEqual(evaluate(policy([]), INTERNET, []).rules, []);
 });
 
-test('a user in 200 groups is granted by the last of them', () => {
+test('[C76] a user in 200 groups is granted by the last of them', () => {
   const groups = Array.from({ length: 200 }, (_, i) => `group-${i}`);
   assert.equal(evaluate(policy(rules('group-199→0.0.0.0/0')), INTERNET, groups).verdict, 'Allowed');
 });
 
-test('conformance 69: any order of creation decides 10,000 packets like the oracle', (context) => {
+test('[C69] any order of creation decides 10,000 packets like the oracle', (context) => {
   seeded(context);
   const random = randomFrom(SEED);
   const pick = <T>(from: readonly T[]): T => from[Math.floor(random() * from.length)];

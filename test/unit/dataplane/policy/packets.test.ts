@@ -60,7 +60,7 @@ test('refuses every truncation and every lying length', () => {
   }
 });
 
-test('conformance protocol 74: the MSS of a SYN comes down to the ceiling, checksum valid', () => {
+test('[P74] the MSS of a SYN comes down to the ceiling, checksum valid', () => {
   for (const [options, at] of [
     [[2, 4, 5, 0xb4], 42],
     [[1, 1, 1, 2, 4, 5, 0xb4, 0], 45],
@@ -95,7 +95,7 @@ test('a partial checksum is left to whoever completes it', () => {
   assert.deepEqual(bytes.slice(36, 38), field);
 });
 
-test('lying TCP and option lengths leave the packet as it was (CVE-2017-7508)', (context) => {
+test('[P74] lying TCP and option lengths leave the packet as it was (CVE-2017-7508)', (context) => {
   seeded(context);
   const random = randomFrom(SEED);
   const valid = syn([1, 2, 4, 5, 0xb4, 1, 1, 1]);

@@ -110,7 +110,7 @@ for (const [name, framing, payload, expected] of [
   ['no framing, 50 01', 'none', [0x50, 0x01, ...TO_SERVER], { Malformed: 1 }],
   ['no framing, IPv6', 'none', [0x60, ...new Uint8Array(60)], { Ipv6: 1 }],
 ] as const) {
-  test(`conformance protocol 71: ${name}`, () => {
+  test(`[P71] ${name}`, () => {
     const w = new ForwarderWorld();
     w.setPolicy('*→0.0.0.0/0');
     w.addPeer(0, A, { framing });
@@ -195,7 +195,7 @@ test('inner packets above the tunnel MTU are dropped', () => {
   assert.deepEqual(w.drops(), { TooBig: 1 });
 });
 
-test('the MSS comes down in both directions', () => {
+test('[P74] the MSS comes down in both directions', () => {
   const w = world();
   const syn = (from: string, to: string) =>
     tcpPacket({
@@ -283,7 +283,7 @@ test('a float is reported at most once in 100 ms, and only for the newest packet
   assert.equal(w.port.toNetwork.length, 12, 'delivered all the same');
 });
 
-test('on a stream one bad tag ends the connection; an unknown key does not', () => {
+test('[P67] on a stream one bad tag ends the connection; an unknown key does not', () => {
   const w = new ForwarderWorld();
   w.setPolicy('*→0.0.0.0/0');
   const peer = w.addPeer(0, A, {}, 5);
@@ -306,7 +306,7 @@ test('refusals go to the client ten times a second, and never for multicast or b
   assert.equal(w.port.toClients.length, 11);
 });
 
-test('random packets never throw, and each one is accounted for', (context) => {
+test('[P102] random packets never throw, and each one is accounted for', (context) => {
   seeded(context);
   const random = randomFrom(SEED);
   const pick = <T>(from: readonly T[]): T => from[Math.floor(random() * from.length)];

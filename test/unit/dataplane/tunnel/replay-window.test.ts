@@ -12,7 +12,7 @@ function fresh(): (id: number, second?: number, epoch?: number) => ReplayOutcome
   return (id, second = 100, epoch = 0) => windows.accept(1, epoch, id, second);
 }
 
-test('conformance protocol 65: duplicates and ids below the window are refused, a hole in it is filled once', () => {
+test('[P65] duplicates and ids below the window are refused, a hole in it is filled once', () => {
   const accept = fresh();
   assert.equal(accept(1), Newest);
   assert.equal(accept(1), Replayed);
@@ -24,7 +24,7 @@ test('conformance protocol 65: duplicates and ids below the window are refused, 
   assert.equal(accept(101), Late);
 });
 
-test('conformance protocol 66: an unseen id that was overtaken more than 15 s ago is refused', () => {
+test('[P66] an unseen id that was overtaken more than 15 s ago is refused', () => {
   for (const [laterBy, expected] of [
     [0, Late],
     [10, Late],
