@@ -54,6 +54,11 @@ export class ManifestWatch {
     });
   }
 
+  /** Resolves when no look is under way. */
+  async idle(): Promise<void> {
+    while (this.#looking !== undefined) await this.#looking;
+  }
+
   /** Ends once a call that is under way has returned. */
   async close(): Promise<void> {
     this.#closed = true;

@@ -1,0 +1,141 @@
+import assert from 'node:assert/strict';
+import { once } from 'node:events';
+import { spawn } from 'node:child_process';
+import {
+  chmodSync,
+  chownSync,
+  existsSync,
+  mkdirSync,
+  readdirSync,
+  readFileSync,
+  statSync,
+  symlinkSync,
+  writeFileSync,
+} from 'node:fs';
+import { mkdtempDisposableSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { test, type TestContext } from 'node:test';
+import { LOCK_FILE, StateFolder, writeFileAtomic } from '../../../standalone/state-folder.ts';
+import { StateLock } from '../../../standalone/state-lock.ts';
+import { isAlive, processIdentity } from '../../../standalone/process-identity.ts';
+import { leftRecord, RunRecorder } from '../../../standalone/run-record.ts';
+import { PersistedMemory } from '../../../standalone/persisted-memory.ts';
+
+const isRoot = process.getuid?.() === 0;
+
+function temporary(t: TestContext): string {
+  const folder = mkdtempDisposableSync(join(tmpdir(), 'clientvpn-state-'));
+  t.after(() => folder.remove());
+  return folder.path;
+}
+
+test('the folder is made closed to others and files in it are 0600', (t) => {
+  const folder = StateFolder.create(join(temporary(t), 'a', 'b'));
+  folder.write('secret', 'x');
+  assert.equal(statSync(folder.path).mode & 0o777, 0o700);
+  assert.equal(statSync(folder.pathOf('secret')).mode & 0o777, 0o600);
+  assert.equal(folder.read('secret'), 'x');
+  assert.equal(folder.read('nothing'), undefined);
+});
+
+test('an open folder is closed when it is a state folder or empty, and refused when it holds other things', (t) => {
+  const path = temporary(t);
+  chmodSync(path, 0o755);
+  StateFolder.create(path);
+  assert.equal(statSync(path).mode & 0o777, 0o700);
+  chmodSync(path, 0o755);
+  writeFileSync(join(path, 'thesis.tex'), '');
+  assert.throws(() => StateFolder.create(path), /holds other things/);
+  assert.equal(statSync(path).mode & 0o777, 0o755);
+  writeFileSync(join(path, LOCK_FILE), '');
+  StateFolder.create(path);
+  assert.equal(statSync(path).mode & 0o777, 0o700);
+});
+
+test('a folder of another user is refused', { skip: isRoot ? false : 'needs root' }, (t) => {
+  const path = join(temporary(t), 'theirs');
+  mkdirSync(path);
+  chownSync(path, 65_534, 65_534);
+  assert.throws(() => StateFolder.create(path), /belongs to uid 65534/);
+});
+
+test('a link to the folder is the folder', (t) => {
+  const base = temporary(t);
+  const folder = StateFolder.create(join(base, 'real'));
+  symlinkSync(folder.path, join(base, 'link'));
+  assert.equal(StateFolder.open(join(base, 'link')).path, folder.path);
+});
+
+test('a file is replaced whole, and a failed write leaves the old one and no rest', (t) => {
+  const folder = StateFolder.create(temporary(t));
+  folder.write('file', 'old');
+  folder.write('file', 'new');
+  assert.equal(folder.read('file'), 'new');
+  mkdirSync(folder.pathOf('taken'));
+  assert.throws(() => writeFileAtomic(folder.pathOf('taken'), 'text'), /EISDIR|ENOTEMPTY|EEXIST/);
+  assert.deepEqual(readdirSync(folder.path).sort(), ['file', 'taken']);
+});
+
+test('the lock is exclusive, names its holder, and is free again after a release', (t) => {
+  const path = join(temporary(t), LOCK_FILE);
+  const lock = StateLock.acquire(path);
+  assert.throws(() => StateLock.acquire(path), new RegExp(`in use by another gateway \\(process ${process.pid}\\)`));
+  lock.release();
+  StateLock.acquire(path).release();
+});
+
+test('a killed holder leaves no lock behind', async (t) => {
+  const path = join(temporary(t), LOCK_FILE);
+  const module = new URL('../../../standalone/state-lock.ts', import.meta.url).href;
+  const program = `import { StateLock } from '${module}'; StateLock.acquire('${path}'); console.log('held'); setInterval(() => {}, 1e6);`;
+  const child = spawn(process.execPath, ['--input-type=module-typescript', '-e', program], {
+    stdio: ['ignore', 'pipe', 'inherit'],
+  });
+  await once(child.stdout, 'data');
+  assert.throws(() => StateLock.acquire(path), /in use/);
+  child.kill('SIGKILL');
+  await once(child, 'exit');
+  assert.notEqual(readFileSync(path, 'utf8'), '', 'the file still names the dead holder');
+  StateLock.acquire(path).release();
+});
+
+test('a process is told from a later one with its number', () => {
+  const self = processIdentity(process.pid);
+  assert.ok(self !== undefined && isAlive(self));
+  assert.equal(isAlive({ ...self, startTime: '1' }), false);
+  assert.equal(processIdentity(2 ** 30), undefined);
+});
+
+test('a record is there while there is something to undo, and a damaged one is noticed', (t) => {
+  const folder = StateFolder.create(temporary(t));
+  assert.equal(leftRecord(folder), null);
+  const recorder = new RunRecorder(folder);
+  recorder.set({ dataPlane: { pid: 1, startTime: '2' } });
+  assert.deepEqual(leftRecord(folder), { formatVersion: 1, network: null, dataPlane: { pid: 1, startTime: '2' } });
+  writeFileSync(folder.pathOf('run.json'), '{"formatVersion":1,');
+  assert.equal(leftRecord(folder), 'unreadable');
+  recorder.clear();
+  assert.equal(leftRecord(folder), null);
+});
+
+test('memory survives a restart; damaged, it is given up; unwritable, it is reported once', (t) => {
+  const folder = StateFolder.create(temporary(t));
+  const memory = { leases: [{ identity: 'alice', address: '10.77.0.2', freedAt: null }], totpSteps: [] };
+  const troubles: string[] = [];
+  const report = (reason: string): unknown => troubles.push(reason);
+  new PersistedMemory(folder, report).update(memory);
+  assert.deepEqual(new PersistedMemory(folder, report).current, memory);
+  assert.deepEqual(troubles, []);
+  writeFileSync(folder.pathOf('memory.json'), 'not json');
+  assert.deepEqual(new PersistedMemory(folder, report).current, { leases: [], totpSteps: [] });
+  assert.equal(troubles.length, 1);
+
+  const kept = new PersistedMemory(StateFolder.create(join(folder.path, 'sub')), report);
+  mkdirSync(folder.pathOf('sub', 'memory.json'));
+  kept.update(memory);
+  kept.update(memory);
+  assert.equal(troubles.length, 2);
+  assert.deepEqual(kept.current, memory);
+  assert.equal(existsSync(folder.pathOf('sub', 'memory.json')), true);
+});
