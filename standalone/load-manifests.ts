@@ -1,4 +1,4 @@
-import { isMap, isSeq, LineCounter, parseAllDocuments, type Document, type Node } from 'yaml';
+import { isMap, isScalar, isSeq, LineCounter, parseAllDocuments, visit, type Document, type Node } from 'yaml';
 import type { Finding } from './findings.ts';
 import { formatPath, lineOfPath, objectName, type FieldPath, type ManifestDocument } from './manifest-document.ts';
 import type { ManifestFile } from './read-manifests.ts';
@@ -14,6 +14,8 @@ const OUR_API_VERSION = `${OUR_GROUP}/v1alpha1`;
 const OUR_KINDS = ['ClientVpnEndpoint', 'TargetNetwork', 'Route', 'AuthorizationRule', 'IdentityProvider'];
 const CORE_KINDS = ['Secret', 'ConfigMap'];
 const MAX_ALIASES = 100;
+/** The first errors of a document are its own; the rest follow from them. */
+const MAX_YAML_ERRORS = 10;
 const DNS_SUBDOMAIN = /^[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*$/;
 const DNS_LABEL = /^[a-z0-9]([-a-z0-9]*[a-z0-9])?$/;
 
@@ -50,14 +52,24 @@ function documentsOfFile(file: ManifestFile, findings: Finding[]): readonly Mani
     findings.push({ severity: 'error', file: file.path, line, object: '-', field: '-', message });
   };
   try {
-    const parsed = parseAllDocuments(file.text, { lineCounter: counter, merge: true, prettyErrors: false });
+    const parsed = parseAllDocuments(file.text, {
+      lineCounter: counter,
+      merge: true,
+      prettyErrors: false,
+      uniqueKeys: false,
+    });
+    // The library's own check for keys that are there twice compares each with each.
     const result: ManifestDocument[] = [];
     for (const document of parsed) {
       if (document.errors.length > 0) {
-        for (const error of document.errors) fail(counter.linePos(error.pos[0]).line, `YAML: ${error.message}`);
+        for (const error of document.errors.slice(0, MAX_YAML_ERRORS))
+          fail(counter.linePos(error.pos[0]).line, `YAML: ${error.message}`);
         continue;
       }
-      result.push(...objectsOf(document, counter, file.path, findings));
+      const twice = keysThereTwice(document);
+      for (const key of twice)
+        fail(counter.linePos(key.offset).line, `YAML: key ${JSON.stringify(key.text)} is there twice`);
+      if (twice.length === 0) result.push(...objectsOf(document, counter, file.path, findings));
     }
     return result;
   } catch (cause) {
@@ -65,6 +77,27 @@ function documentsOfFile(file: ManifestFile, findings: Finding[]): readonly Mani
     fail(1, `YAML: ${cause instanceof Error ? cause.message : String(cause)}`);
     return [];
   }
+}
+
+interface KeyPlace {
+  readonly text: string;
+  readonly offset: number;
+}
+
+function keysThereTwice(document: Document): readonly KeyPlace[] {
+  const twice: KeyPlace[] = [];
+  visit(document, {
+    Map(_, map) {
+      const seen = new Set<string>();
+      for (const { key } of map.items) {
+        const text = isScalar(key) ? String(key.value) : undefined;
+        if (text === undefined || text === '<<') continue;
+        if (seen.has(text)) twice.push({ text, offset: (isScalar(key) ? key.range?.[0] : undefined) ?? 0 });
+        seen.add(text);
+      }
+    },
+  });
+  return twice;
 }
 
 function objectsOf(

@@ -1,7 +1,8 @@
 import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
+import { checkTargetNetworks } from '../../../../operator/endpoint/checks/target-networks.ts';
 import { type Json } from '../../../support/base-resources.ts';
-import { compileObjects, conditionOf, findCondition } from '../../../support/compile-fixture.ts';
+import { compileObjects, conditionOf, findCondition, resourceSet } from '../../../support/compile-fixture.ts';
 import {
   KEY,
   endpoint,
@@ -75,6 +76,24 @@ describe('compile: target networks', () => {
     assert.equal(conditionOf(subnet, 'TargetNetwork/net-a', 'Accepted'), 'False/SubnetOverlapsClientCIDR');
     const vpc = compileObjects([endpoint(), network('net-a', { vpc: { cidrs: ['10.0.0.0/8'] } })]);
     assert.equal(conditionOf(vpc, 'TargetNetwork/net-a', 'Accepted'), 'False/VpcOverlapsClientCIDR');
+  });
+
+  it('a subnet that got past the schema too small is refused all the same [C26]', () => {
+    const { endpoints, targetNetworks } = resourceSet([endpoint(), network('net-a')]);
+    const [owner] = endpoints;
+    const [good] = targetNetworks;
+    assert.ok(owner !== undefined && good !== undefined);
+    const subnet = { ...good.spec.subnet, cidr: '10.50.0.16/28' };
+    const { rejected } = checkTargetNetworks(owner, [{ ...good, spec: { ...good.spec, subnet } }]);
+    assert.equal(rejected.get('net-a')?.reason, 'SubnetTooSmall');
+  });
+
+  it('one that comes after the endpoint began to go is refused [C21]', () => {
+    const metadata = { name: 'corp', deletionTimestamp: '2025-01-10T00:00:00Z' };
+    const objects = [{ ...endpoint(), metadata }, aged(network('net-a'), 9), aged(network('net-b'), 11)];
+    const result = compileObjects(objects);
+    assert.equal(conditionOf(result, 'TargetNetwork/net-a', 'Accepted'), 'True/Accepted');
+    assert.equal(conditionOf(result, 'TargetNetwork/net-b', 'Accepted'), 'False/EndpointDeleting');
   });
 
   it('capacity follows their number and the client addresses [C40]', () => {
