@@ -7,6 +7,7 @@ import { isRevoked, revocationIndexOf } from '../../../../api/revocation-lookup.
 import { certificateFields } from '../../../../dataplane/auth/certificate-fields.ts';
 import { readRevocationList } from '../../../../operator/pki/revocation-list.ts';
 import { createAuthority, issueClientCertificate } from '../../../../operator/pki/authority.ts';
+import { randomFrom, seeded } from '../../../support/seed.ts';
 import { derOfPem, mintRsa, pem, revocationListDer, type TestCertificate } from '../../../support/certificates.ts';
 
 const NOW = Date.UTC(2026, 10, 23);
@@ -71,6 +72,28 @@ suite('Revocation list', () => {
     }
     const more = revocationListDer({ authority, serials: [...serials, '01'] });
     assert.equal(readRevocationList(more, authority.certificatePem, NOW).facts.state, 'TooManyEntries');
+  });
+
+  test('rows come out ascending, whatever the widths and the order', (context) => {
+    const { seed } = seeded(context);
+    const random = randomFrom(seed);
+    const values = new Set(Array.from({ length: 500 }, () => randomSerial(random)));
+    const hex = [...values].map((value) => evenHex(value.toString(16)));
+    const { material } = readRevocationList(
+      revocationListDer({ authority, serials: hex }),
+      authority.certificatePem,
+      NOW,
+    );
+    assert.ok(material !== null);
+    const width = material.serialBytes;
+    const rows =
+      Buffer.from(material.serials, 'base64')
+        .toString('hex')
+        .match(new RegExp(`.{${width * 2}}`, 'g')) ?? [];
+    const expected = [...values]
+      .sort((a, b) => (a < b ? -1 : 1))
+      .map((value) => value.toString(16).padStart(width * 2, '0'));
+    assert.deepEqual(rows, expected);
   });
 
   test('[C92] an expired list says so and keeps what it names', () => {
@@ -158,3 +181,12 @@ suite('Revocation list', () => {
     assert.ok(listed.every((serial) => isRevoked(lists, { issuerNameHash: material.issuerNameHash, serial })));
   });
 });
+
+function randomSerial(random: () => number): bigint {
+  const digits = 1 + Math.floor(random() * 38);
+  return BigInt(`0x${Array.from({ length: digits }, () => Math.floor(random() * 16).toString(16)).join('')}`);
+}
+
+function evenHex(text: string): string {
+  return text.length % 2 === 0 ? text : `0${text}`;
+}
