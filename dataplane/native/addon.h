@@ -2,21 +2,59 @@
 #pragma once
 
 #include <node_api.h>
+#include <sys/socket.h>
 
-#include <cstddef>
-#include <cstdint>
+#include <cerrno>
+#include <cstring>
+#include <initializer_list>
 #include <memory>
 #include <string>
 #include <vector>
 
-#include "batch.h"
+// name, C type, Node-API type: first the arrays with one element for each slot, then the others
+#define SLOT_ARRAYS(X)                                                                                                \
+  X(offset, uint32_t, napi_uint32_array) X(length, uint32_t, napi_uint32_array) X(verdict, uint8_t, napi_uint8_array) \
+  X(key, int32_t, napi_int32_array) X(peer, int32_t, napi_int32_array) X(source, int32_t, napi_int32_array)           \
+  X(packetId, double, napi_float64_array) X(epoch, uint16_t, napi_uint16_array) X(flags, uint8_t, napi_uint8_array)   \
+  X(header, uint32_t, napi_uint32_array) X(segmentBytes, uint16_t, napi_uint16_array)                                 \
+  X(headerBytes, uint16_t, napi_uint16_array) X(offload, uint8_t, napi_uint8_array)                                   \
+  X(checksumStart, uint16_t, napi_uint16_array) X(checksumOffset, uint16_t, napi_uint16_array)
+#define OTHER_ARRAYS(X) \
+  X(bytes, uint8_t, napi_uint8_array) X(remotes, uint8_t, napi_uint8_array) X(count, uint32_t, napi_uint32_array)
 
-static_assert(__BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__, "checksums and headers are written for little-endian machines");
+// SlotVerdict of dataplane/io/native-addon.ts
+enum Verdict : uint8_t { kPending, kOpened, kSend, kBadTag, kTooShort, kBadPacketId, kBadEpoch, kKeyExhausted, kUnsealable };
+enum SlotFlags : uint8_t { kTcpPrefix = 1, kFramingByte = 2 };
+enum Offload : uint8_t { kGsoTcp4 = 1, kGsoUdp = 5, kGsoMask = 0x7f, kNeedsChecksum = 0x80 };
 
-#define COUNTERS(X)                                                                                              \
-  X(receiveCalls) X(receivedDatagrams) X(receiveTruncated) X(sendCalls) X(sentDatagrams) X(sendErrors)           \
-  X(gsoRuns) X(gsoRefused) X(tunReads) X(tunReadPackets) X(tunWrites) X(tunWrittenPackets) X(tunWriteErrors)     \
-  X(coalescedRuns) X(openCalls) X(opened) X(openFailed) X(sealCalls) X(sealed) X(sealFailed)
+// Datagrams of `bytes` or more to a row leave without GSO until `until`: they were larger than the path MTU.
+struct GsoLimit {
+  uint32_t bytes = UINT32_MAX, until = 0;
+};
+
+// A batch: typed arrays of JavaScript, looked up once. Memory is JavaScript's; offsets and lengths in it are
+// whatever JavaScript wrote last, so every use copies them and checks the copy.
+struct Batch {
+#define X(name, type, kind) type* name = nullptr;
+  SLOT_ARRAYS(X) OTHER_ARRAYS(X)
+#undef X
+  size_t bytesSize = 0;
+  uint32_t capacity = 0, rows = 0, regionBytes = 0;
+  std::vector<napi_ref> buffers;  // distinct ArrayBuffers: kept alive, and looked at for having been transferred away
+  std::unique_ptr<GsoLimit[]> gsoLimits;
+
+  // @returns the slot's bytes, null if they lie outside `bytes`.
+  uint8_t* slot(uint32_t index, uint32_t* size) const {
+    const uint64_t start = offset[index];
+    *size = length[index];
+    return start + *size <= bytesSize ? bytes + start : nullptr;
+  }
+};
+
+#define COUNTERS(X)                                                                                    \
+  X(receiveCalls) X(receivedDatagrams) X(receiveTruncated) X(sendCalls) X(sentDatagrams) X(sendErrors) \
+  X(gsoRuns) X(gsoRefused) X(tunReads) X(tunReadPackets) X(tunWrites) X(tunWrittenPackets)             \
+  X(tunWriteErrors) X(coalescedRuns) X(openCalls) X(opened) X(openFailed) X(sealCalls) X(sealed) X(sealFailed)
 
 struct Counters {
 #define X(name) uint64_t name = 0;
@@ -24,15 +62,28 @@ struct Counters {
 #undef X
 };
 
-struct UdpScratch;
+constexpr unsigned kMessages = 64;     // datagrams or GSO runs for each system call
+constexpr unsigned kGsoSegments = 64;  // what every kernel with UDP_SEGMENT takes
+constexpr unsigned kSendIovecs = kMessages * 8;
+constexpr size_t kControlBytes = 128;  // packet info and segment size
+
+struct UdpScratch {
+  mmsghdr messages[kMessages];
+  iovec iovecs[kSendIovecs];
+  sockaddr_storage names[kMessages];
+  alignas(cmsghdr) uint8_t control[kMessages][kControlBytes];
+  struct Run {
+    uint32_t firstSlot, datagrams, segmentBytes, totalBytes;
+    int32_t row;
+  } runs[kMessages];
+};
 
 // One for each environment; nothing else is mutable but the process-wide key table.
 struct Instance {
-  Instance();
-  ~Instance();
   std::vector<std::unique_ptr<Batch>> batches;  // the index is the handle; never reused
+  std::vector<std::shared_ptr<void>> watches;   // of watchReadable
   Counters counters;
-  std::unique_ptr<UdpScratch> udp;
+  UdpScratch udp;
 };
 
 struct Bytes {
@@ -40,49 +91,58 @@ struct Bytes {
   size_t size;
 };
 
-// Reads arguments. The first one that does not fit throws a TypeError or RangeError and sets failed().
+// One call from JavaScript. The first argument that does not fit throws a TypeError or RangeError and sets failed().
 class Call {
  public:
   Call(napi_env env, napi_callback_info info);
+  double number(size_t index);
   int32_t integer(size_t index);
   int32_t descriptor(size_t index);
-  double number(size_t index);
-  bool boolean(size_t index);
-  Bytes bytes(size_t index, size_t atLeast = 0);
   Bytes array(size_t index, napi_typedarray_type type, size_t atLeast);
-  Batch* batch(size_t index, uint32_t needs);
-  // Fields of an options object; a missing optional one leaves `value` as it is.
-  std::string text(size_t index, const char* field);
-  int32_t integerField(size_t index, const char* field, int32_t fallback);
-  bool booleanField(size_t index, const char* field, bool fallback);
-  Bytes bytesField(size_t index, const char* field);
-  napi_value field(size_t index, const char* field);
+  Bytes bytes(size_t index, size_t atLeast = 0) { return array(index, napi_uint8_array, atLeast); }
+  Bytes facts(size_t index, size_t count) { return array(index, napi_int32_array, count); }
+  // The batch if the handle is one and its memory is still there.
+  Batch* batch(size_t index);
+  // A number of slots of `batch`.
+  uint32_t count(size_t index, const Batch* batch);
 
   bool failed() const { return failed_; }
-  napi_value typeError(const std::string& message);
-  napi_value rangeError(const std::string& message);
-  // Throws an Error whose `code` and message name the system call and errno.
-  napi_value systemError(const char* what, int error);
-  napi_value result(int32_t value);
-  napi_value result(double value);
+  // These throw and return 0.
+  int64_t typeError(const std::string& message) { return fail(napi_throw_type_error, nullptr, message); }
+  int64_t rangeError(const std::string& message) { return fail(napi_throw_range_error, nullptr, message); }
+  int64_t slotError(uint32_t slot) { return rangeError("Slot " + std::to_string(slot) + " lies outside bytes, or names no row or no key"); }
+  int64_t systemError(const std::string& what, int error) { return fail(napi_throw_error, strerrorname_np(error), what + ": " + strerror(error)); }
 
   napi_env env;
-  napi_value args[6];
-  Instance* instance;
+  napi_value args[6] = {};
+  napi_value object = nullptr;  // returned instead of a number
+  Instance* instance = nullptr;
+  int64_t (*function)(Call&);
 
  private:
+  int64_t fail(decltype(napi_throw_error) raise, const char* code, const std::string& message) {
+    if (!failed_) raise(env, code, message.c_str());
+    failed_ = true;
+    return 0;
+  }
   bool failed_ = false;
 };
 
-void setField(napi_env env, napi_value object, const char* name, int32_t value);
-void setField(napi_env env, napi_value object, const char* name, bool value);
-void setField(napi_env env, napi_value object, const char* name, const std::string& value);
+// Answers a cold call with several numbers.
+inline int64_t writeFacts(const Bytes& out, std::initializer_list<int32_t> facts) {
+  memcpy(out.data, facts.begin(), facts.size() * sizeof(int32_t));
+  return 0;
+}
 
-using Exported = napi_value(napi_env, napi_callback_info);
-Exported registerBatch, releaseBatch;
-Exported udpOpen, udpSteer, udpReceive, udpSend, udpSendTo;
-Exported tunOpen, tunOffload, tunRead, tunWrite;
-Exported keyInstall, keyFree, keyUsage, keyForwardForTest, open, seal;
-Exported tcpListen, tcpAccept, tcpReceive, tcpSend;
-Exported pollCreate, pollAdd, pollModify, pollRemove, pollWait, eventCreate, eventSignal, eventClear, closeDescriptor, watchReadable;
-Exported formatAddress, parseAddress;
+#define EXPORTS(X)                                                                                          \
+  X(registerBatch) X(releaseBatch) X(countersInto) X(counterNames) X(monotonicMs) X(close)                  \
+  X(udpOpen) X(udpSteer) X(udpReceive) X(udpSend) X(tunOpen) X(tunOffload) X(tunRead) X(tunWrite)           \
+  X(keyInstall) X(keyFree) X(keyUsage) X(keyForwardForTest) X(open) X(seal)                                 \
+  X(tcpListen) X(tcpAccept) X(tcpReceive) X(tcpSend) X(eventCreate) X(eventSignal) X(eventClear)            \
+  X(pollCreate) X(pollAdd) X(pollModify) X(pollRemove) X(pollWait) X(watchReadable)
+
+namespace exported {
+#define X(name) int64_t name(Call& call);
+EXPORTS(X)
+#undef X
+}  // namespace exported

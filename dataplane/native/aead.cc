@@ -3,14 +3,35 @@
 //   V1        [opcode|key id 1][packet id 4][tag 16][ciphertext]                     AAD: packet id
 //   V2        [opcode|key id 1][peer id 3][packet id 4][tag 16][ciphertext]          AAD: the first 8 bytes
 //   V2 epoch  [opcode|key id 1][peer id 3][epoch 2][counter 6][ciphertext][tag 16]   AAD: the first 12 bytes
-#include <cstring>
+#include <atomic>
+#include <mutex>
 
-#include "addon.h"
-#include "checksum.h"
-#include "key_table.h"
-#include "segment.h"
+#include "key.h"
+#include "packet.h"
 
 namespace {
+
+constexpr uint32_t kIndexBits = 17, kCapacity = 1u << kIndexBits, kGenerations = 1u << (31 - kIndexBits);
+
+// The only state that threads share. Installing and freeing take the lock; one thread uses a key, without any.
+struct Table {
+  std::mutex lock;
+  std::atomic<Key*> keys[kCapacity];
+  uint16_t generations[kCapacity];
+  uint32_t next;
+} table;
+
+std::atomic<Key*>& entryOf(int32_t handle) { return table.keys[static_cast<uint32_t>(handle) % kCapacity]; }
+
+bool allZero(const Bytes& bytes) {
+  return std::all_of(bytes.data, bytes.data + bytes.size, [](uint8_t byte) { return byte == 0; });
+}
+
+// @returns the key, null for a handle that is not, or no longer, one.
+Key* findKey(int32_t handle) {
+  Key* key = handle < 0 ? nullptr : entryOf(handle).load(std::memory_order_acquire);
+  return key != nullptr && key->handle == handle ? key : nullptr;
+}
 
 constexpr uint32_t kTagBytes = 16;
 constexpr uint8_t kDataV1 = 6, kDataV2 = 9, kFramingNone = 0xfa;
@@ -19,12 +40,19 @@ constexpr uint64_t kFailedTagsMax = 1ull << 36;
 uint64_t blocksOf(uint64_t bytes) { return (bytes + 15) / 16; }
 
 struct Layout {
-  uint32_t aadOffset;
-  uint32_t aadBytes;
-  uint32_t headBytes;  // all before the ciphertext (epoch) or before the tag (V1, V2)
-  bool tagLast;
+  uint32_t aadOffset, headBytes;  // the AAD ends with the head; the packet id, or counter, too
+  bool epochs;                    // and the tag last
+
+  uint8_t* text(uint8_t* packet) const { return packet + headBytes + (epochs ? 0 : kTagBytes); }
+  uint8_t* tag(uint8_t* packet, uint32_t textBytes) const { return packet + headBytes + (epochs ? textBytes : 0); }
+  // Classic: packet id ‖ implicit IV. Epoch: (epoch ‖ counter ‖ 0) XOR IV.
+  void nonce(const uint8_t* packet, const uint8_t* iv, uint8_t* out) const {
+    memcpy(out, iv, 12);
+    if (!epochs) memcpy(out, packet + headBytes - 4, 4);
+    for (int i = 0; epochs && i < 8; i++) out[i] ^= packet[4 + i];
+  }
 };
-constexpr Layout kLayoutV1{1, 4, 5, false}, kLayoutV2{0, 8, 8, false}, kLayoutEpoch{0, 12, 12, true};
+constexpr Layout kLayoutV1{1, 5, false}, kLayoutV2{0, 8, false}, kLayoutEpoch{0, 12, true};
 
 // @returns null for an opcode that carries no data, or for V1 under an epoch key.
 const Layout* layoutOf(uint8_t opcode, bool epochFormat) {
@@ -32,228 +60,222 @@ const Layout* layoutOf(uint8_t opcode, bool epochFormat) {
   return opcode == kDataV1 && !epochFormat ? &kLayoutV1 : nullptr;
 }
 
-// Classic: packet id ‖ implicit IV. Epoch: (epoch ‖ counter ‖ 0) XOR IV. The id stands at the end of the head.
-void makeNonce(const Layout& layout, const uint8_t* head, const uint8_t* iv, uint8_t* nonce) {
-  memcpy(nonce, iv, 12);
-  if (!layout.tagLast) return void(memcpy(nonce, head + layout.headBytes - 4, 4));
-  for (int i = 0; i < 8; i++) nonce[i] ^= head[4 + i];
+// Opens or seals the text of `packet` in place; the context knows which.
+bool crypt(EVP_CIPHER_CTX* context, const Layout& layout, const uint8_t* iv, uint8_t* packet, uint32_t size) {
+  const bool sealing = EVP_CIPHER_CTX_is_encrypting(context) == 1;
+  const auto aadBytes = static_cast<int>(layout.headBytes - layout.aadOffset);
+  uint8_t nonce[12], *text = layout.text(packet), *tag = layout.tag(packet, size);
+  int written = 0, last = 0;
+  layout.nonce(packet, iv, nonce);
+  return EVP_CipherInit_ex(context, nullptr, nullptr, nullptr, nonce, -1) == 1 &&
+         EVP_CipherUpdate(context, nullptr, &written, packet + layout.aadOffset, aadBytes) == 1 &&
+         EVP_CipherUpdate(context, text, &written, text, static_cast<int>(size)) == 1 &&
+         (sealing || EVP_CIPHER_CTX_ctrl(context, EVP_CTRL_AEAD_SET_TAG, kTagBytes, tag) == 1) &&
+         EVP_CipherFinal_ex(context, text + written, &last) == 1 &&
+         (!sealing || EVP_CIPHER_CTX_ctrl(context, EVP_CTRL_AEAD_GET_TAG, kTagBytes, tag) == 1);
 }
 
-struct Opened {
-  uint32_t offset;
-  uint32_t length;
-  double packetId;
-  uint16_t epoch;
-};
-
-uint8_t openPacket(Key* key, uint8_t* packet, uint32_t length, Opened* out) {
-  if (length == 0) return kTooShort;
-  const Layout* layout = layoutOf(packet[0] >> 3, key->epochFormat);
+// Opens the packet in place and points the slot at its plaintext. @returns the verdict.
+uint8_t openSlot(Batch* batch, uint32_t slot, Key* key, uint8_t* packet, uint32_t length) {
+  const Layout* layout = layoutOf(length == 0 ? kDataV2 : packet[0] >> 3, key->epochFormat);
   if (layout == nullptr) return kBadTag;
   if (length < layout->headBytes + kTagBytes + 1) return kTooShort;
-  uint64_t id = get32(packet + layout->headBytes - 4);
-  uint32_t epoch = 0;
-  if (layout->tagLast) {
-    epoch = get16(packet + 4);
-    id |= static_cast<uint64_t>(get16(packet + 6)) << 32;
-    if (epoch == 0) return kBadEpoch;
-  }
+  const uint32_t epoch = layout->epochs ? get16(packet + 4) : 0, size = length - layout->headBytes - kTagBytes;
+  const uint64_t high = layout->epochs ? get16(packet + 6) : 0, id = high << 32 | get32(packet + layout->headBytes - 4);
+  if (layout->epochs && epoch == 0) return kBadEpoch;
   if (id == 0) return kBadPacketId;
-  ReceiveKey* from = key->receiveKey(epoch);
+  DirectionKey* from = key->receiveKey(epoch);
   if (from == nullptr) return kBadEpoch;
-  const uint32_t size = length - layout->headBytes - kTagBytes;
-  uint8_t* text = packet + layout->headBytes + (layout->tagLast ? 0 : kTagBytes);
-  uint8_t* tag = layout->tagLast ? text + size : packet + layout->headBytes;
-  uint8_t nonce[12];
-  makeNonce(*layout, packet, from->iv, nonce);
-  int written = 0, last = 0;
-  const bool ok = key->failedTags <= kFailedTagsMax && EVP_DecryptInit_ex(from->context, nullptr, nullptr, nullptr, nonce) == 1 &&
-                  EVP_DecryptUpdate(from->context, nullptr, &written, packet + layout->aadOffset, static_cast<int>(layout->aadBytes)) == 1 &&
-                  EVP_DecryptUpdate(from->context, text, &written, text, static_cast<int>(size)) == 1 &&
-                  EVP_CIPHER_CTX_ctrl(from->context, EVP_CTRL_AEAD_SET_TAG, kTagBytes, tag) == 1 &&
-                  EVP_DecryptFinal_ex(from->context, text + written, &last) == 1;
-  if (!ok) {
+  if (key->failedTags > kFailedTagsMax || !crypt(from->context, *layout, from->iv, packet, size)) {
     key->failedTags++;
     return kBadTag;
   }
   if (!key->authenticated(from)) return kBadEpoch;
   key->openedPackets++;
   key->openedBlocks += blocksOf(size);
-  *out = {static_cast<uint32_t>(text - packet), size, static_cast<double>(id), static_cast<uint16_t>(epoch)};
+  batch->offset[slot] = static_cast<uint32_t>(layout->text(packet) - batch->bytes);
+  batch->length[slot] = size;
+  batch->packetId[slot] = static_cast<double>(id);
+  batch->epoch[slot] = static_cast<uint16_t>(epoch);
   return kOpened;
 }
 
 // One input of seal: its key, its layout, and how it becomes packets.
 struct Job {
   Key* key;
-  const Layout* layout;
   const uint8_t* data;
   uint32_t length;
-  uint32_t header;
-  uint8_t flags;
-  uint8_t offload;
-  uint32_t checksumStart, checksumOffset;
-  SegmentPlan plan;
+  const Layout* layout = nullptr;
+  uint32_t header = 0, checksumStart = 0, checksumOffset = 0;
+  uint8_t flags = 0, offload = 0;
+  SegmentPlan plan{};
 
-  uint32_t overhead() const {
-    return layout->headBytes + kTagBytes + (flags & kTcpPrefix ? 2 : 0) + (flags & kFramingByte ? 1 : 0);
-  }
-  bool segmented() const { return (offload & kGsoMask) != 0; }
-  uint32_t packetBytes(uint32_t index) const { return segmented() ? plan.headerBytes + plan.payloadOf(index) : length; }
-  uint64_t totalBytes() const {
-    return segmented() ? static_cast<uint64_t>(plan.count) * plan.headerBytes + plan.payloadBytes : length;
-  }
   bool prepare(const Batch& input, uint32_t slot);
+  bool segmented() const { return (offload & kGsoMask) != 0; }
+  uint32_t overhead() const { return layout->headBytes + kTagBytes + (flags & kTcpPrefix ? 2 : 0) + (flags & kFramingByte ? 1 : 0); }
+  uint32_t innerBytes(uint32_t index) const { return plan.headerBytes + plan.payloadOf(index); }
+  uint64_t totalBytes() const { return static_cast<uint64_t>(plan.count) * plan.headerBytes + plan.payloadBytes; }
   uint32_t write(uint32_t index, uint64_t id, uint8_t* out) const;
 };
 
 bool Job::prepare(const Batch& input, uint32_t slot) {
   header = input.header[slot];
-  flags = input.flags != nullptr ? input.flags[slot] : 0;
-  offload = input.offload != nullptr ? input.offload[slot] : 0;
+  flags = input.flags[slot];
+  offload = input.offload[slot];
   layout = layoutOf(static_cast<uint8_t>(header >> 27), key->epochFormat);
-  plan = {};
-  plan.count = 1;
-  checksumStart = checksumOffset = 0;
+  plan = {0, 0, length, length, 1, false};
   if (layout == nullptr || length == 0) return false;
   if (segmented()) {
-    if (input.segmentBytes == nullptr || !planSegments(data, length, offload & kGsoMask, input.segmentBytes[slot], &plan)) return false;
+    if (!planSegments(data, length, offload & kGsoMask, input.segmentBytes[slot], &plan)) return false;
   } else if (offload & kNeedsChecksum) {
-    if (input.checksumStart == nullptr || input.checksumOffset == nullptr) return false;
     checksumStart = input.checksumStart[slot];
     checksumOffset = input.checksumOffset[slot];
     if (checksumStart + checksumOffset + 2 > length) return false;
   }
-  return packetBytes(0) + overhead() <= 65535;
+  return innerBytes(0) + overhead() <= 65535;
 }
 
 // Builds packet `index` where it is encrypted. @returns its size on the wire, 0 if the cipher failed.
 uint32_t Job::write(uint32_t index, uint64_t id, uint8_t* out) const {
-  const uint32_t inner = packetBytes(index), size = inner + (flags & kFramingByte ? 1 : 0);
+  const uint32_t inner = innerBytes(index), size = inner + (flags & kFramingByte ? 1 : 0), wire = inner + overhead();
   uint8_t* head = out;
   if (flags & kTcpPrefix) {
-    put16(head, layout->headBytes + kTagBytes + size);
+    put16(head, wire - 2);
     head += 2;
   }
-  put32(head, header);  // V1: all but its first byte is written over below
+  put32(head, header);  // V1: all but its first byte is written over
+  if (layout->epochs) put32(head + 4, key->sending.epoch << 16 | static_cast<uint32_t>(id >> 32));
   put32(head + layout->headBytes - 4, static_cast<uint32_t>(id));
-  if (layout->tagLast) {
-    put16(head + 4, key->sendEpoch);
-    put16(head + 6, static_cast<uint32_t>(id >> 32));
-  }
-  uint8_t* text = head + layout->headBytes + (layout->tagLast ? 0 : kTagBytes);
-  uint8_t* tag = layout->tagLast ? text + size : head + layout->headBytes;
-  uint8_t* packet = text;
+  uint8_t* packet = layout->text(head);
   if (flags & kFramingByte) *packet++ = kFramingNone;
-  if (segmented()) {
-    writeSegment(plan, data, index, packet);
-  } else {
-    memcpy(packet, data, inner);
-    if (offload & kNeedsChecksum) finishChecksum(packet, inner, checksumStart, checksumOffset);
-  }
-  uint8_t nonce[12];
-  makeNonce(*layout, head, key->sendIv, nonce);
-  int written = 0, last = 0;
-  const bool ok = EVP_EncryptInit_ex(key->sendContext, nullptr, nullptr, nullptr, nonce) == 1 &&
-                  EVP_EncryptUpdate(key->sendContext, nullptr, &written, head + layout->aadOffset, static_cast<int>(layout->aadBytes)) == 1 &&
-                  EVP_EncryptUpdate(key->sendContext, text, &written, text, static_cast<int>(size)) == 1 &&
-                  EVP_EncryptFinal_ex(key->sendContext, text + written, &last) == 1 &&
-                  EVP_CIPHER_CTX_ctrl(key->sendContext, EVP_CTRL_AEAD_GET_TAG, kTagBytes, tag) == 1;
-  return ok ? static_cast<uint32_t>(head - out) + layout->headBytes + kTagBytes + size : 0;
+  if (segmented()) writeSegment(plan, data, index, packet);
+  else memcpy(packet, data, inner);
+  if (!segmented() && (offload & kNeedsChecksum) != 0) finishChecksum(packet, inner, checksumStart, checksumOffset);
+  return crypt(key->sending.context, *layout, key->sending.iv, head, size) ? wire : 0;
 }
 
-void copySlot(const Batch& input, uint32_t from, Batch* output, uint32_t to) {
-  if (output->peer != nullptr) output->peer[to] = input.peer != nullptr ? input.peer[from] : -1;
-  if (output->key != nullptr) output->key[to] = input.key[from];
-  if (output->flags != nullptr) output->flags[to] = input.flags != nullptr ? input.flags[from] : 0;
-  if (output->source != nullptr) output->source[to] = static_cast<int32_t>(from);
+void emit(const Batch& input, uint32_t from, const Batch& output, uint32_t to, size_t offset, uint32_t length) {
+  output.offset[to] = static_cast<uint32_t>(offset);
+  output.length[to] = length;
+  output.verdict[to] = kSend;
+  output.peer[to] = input.peer[from];
+  output.key[to] = input.key[from];
+  output.flags[to] = input.flags[from];
+  output.source[to] = static_cast<int32_t>(from);
 }
 
 }  // namespace
 
-napi_value open(napi_env env, napi_callback_info info) {
-  Call call(env, info);
-  Batch* batch = call.batch(0, kHas_length | kHas_verdict | kHas_key | kHas_packetId | kHas_epoch);
-  const int32_t count = call.integer(1);
-  if (call.failed()) return nullptr;
-  if (count < 0 || static_cast<uint32_t>(count) > batch->capacity) return call.rangeError("More slots than the batch has");
+// (index of the cipher, epoch format, encrypt key, encrypt IV, decrypt key, decrypt IV)
+int64_t exported::keyInstall(Call& call) {
+  const EVP_CIPHER* const ciphers[] = {EVP_aes_128_gcm(), EVP_aes_192_gcm(), EVP_aes_256_gcm(), EVP_chacha20_poly1305()};
+  const int32_t cipher = call.integer(0), epochFormat = call.integer(1);
+  const Bytes encryptKey = call.bytes(2), encryptIv = call.bytes(3), decryptKey = call.bytes(4), decryptIv = call.bytes(5);
+  if (call.failed()) return 0;
+  if (cipher < 0 || cipher > 3) return call.rangeError("Not a cipher of the data channel");
+  auto key = std::make_unique<Key>();
+  key->cipher = ciphers[cipher];
+  key->limited = cipher != 3;
+  key->epochFormat = epochFormat != 0;
+  const size_t keyBytes = key->epochFormat ? kSecretBytes : static_cast<size_t>(EVP_CIPHER_get_key_length(key->cipher));
+  if (encryptKey.size != keyBytes || decryptKey.size != keyBytes) return call.rangeError("Expected keys of " + std::to_string(keyBytes) + " bytes");
+  if (!key->epochFormat && (encryptIv.size != 8 || decryptIv.size != 8)) return call.rangeError("Expected implicit IVs of 8 bytes");
+  if (allZero(encryptKey) || allZero(decryptKey)) return call.rangeError("A key is all zero");
+  if (!key->setUp(encryptKey.data, encryptIv.data, decryptKey.data, decryptIv.data)) return call.systemError("cipher", ENOMEM);
+  const std::lock_guard<std::mutex> guard(table.lock);
+  for (uint32_t tried = 0; tried < kCapacity; tried++) {
+    const uint32_t index = table.next++ % kCapacity;
+    if (table.keys[index].load(std::memory_order_relaxed) != nullptr) continue;
+    table.generations[index] = static_cast<uint16_t>((table.generations[index] + 1) % kGenerations);
+    const auto handle = static_cast<int32_t>(table.generations[index] << kIndexBits | index);
+    key->handle = handle;
+    table.keys[index].store(key.release(), std::memory_order_release);
+    return handle;
+  }
+  return -1;
+}
+
+int64_t exported::keyFree(Call& call) {
+  const int32_t handle = call.integer(0);
+  const std::lock_guard<std::mutex> guard(table.lock);
+  const std::unique_ptr<Key> key(call.failed() ? nullptr : findKey(handle));
+  if (key == nullptr) return call.rangeError("No such key");
+  entryOf(handle).store(nullptr, std::memory_order_release);
+  return 0;
+}
+
+int64_t exported::keyUsage(Call& call) {
+  const Key* key = findKey(call.integer(0));
+  const Bytes out = call.array(1, napi_float64_array, 8);
+  if (call.failed() || key == nullptr) return call.rangeError("No such key");
+  const uint64_t values[] = {key->sealedPackets, key->sealedBlocks, key->openedPackets, key->openedBlocks,
+                             key->failedTags, key->sending.epoch, key->current.epoch, key->lastId};
+  for (size_t i = 0; i < 8; i++) reinterpret_cast<double*>(out.data)[i] = static_cast<double>(values[i]);
+  return 0;
+}
+
+int64_t exported::keyForwardForTest(Call& call) {
+  Key* key = findKey(call.integer(0));
+  const double packetId = call.number(1);
+  const int32_t epoch = call.integer(2);
+  const bool sane = !call.failed() && key != nullptr && packetId >= 0 && packetId < 0x1p48 && epoch >= 0;
+  if (!sane || !key->forward(static_cast<uint64_t>(packetId), static_cast<uint32_t>(epoch))) call.rangeError("The key cannot go there");
+  return 0;
+}
+
+int64_t exported::open(Call& call) {
+  Batch* batch = call.batch(0);
+  const uint32_t count = call.count(1, batch);
+  if (call.failed()) return 0;
   Counters& counters = call.instance->counters;
   counters.openCalls++;
-  int32_t opened = 0;
-  for (uint32_t i = 0; i < static_cast<uint32_t>(count); i++) {
+  uint32_t opened = 0, length = 0;
+  for (uint32_t i = 0; i < count; i++) {
     const int32_t handle = batch->key[i];
     if (handle < 0) continue;
     Key* key = findKey(handle);
-    uint32_t length = 0;
     uint8_t* packet = batch->slot(i, &length);
-    if (key == nullptr || packet == nullptr)
-      return call.rangeError("Slot " + std::to_string(i) + " lies outside bytes or names no key");
-    Opened result;
-    const uint8_t verdict = openPacket(key, packet, length, &result);
-    batch->verdict[i] = verdict;
-    if (verdict != kOpened) {
-      counters.openFailed++;
-      continue;
-    }
-    batch->offset[i] = static_cast<uint32_t>(packet - batch->bytes) + result.offset;
-    batch->length[i] = result.length;
-    batch->packetId[i] = result.packetId;
-    batch->epoch[i] = result.epoch;
-    counters.opened++;
-    opened++;
+    if (key == nullptr || packet == nullptr) return call.slotError(i);
+    const uint8_t verdict = batch->verdict[i] = openSlot(batch, i, key, packet, length);
+    opened += verdict == kOpened ? 1 : 0;
+    (verdict == kOpened ? counters.opened : counters.openFailed)++;
   }
-  return call.result(opened);
+  return opened;
 }
 
-napi_value seal(napi_env env, napi_callback_info info) {
-  Call call(env, info);
-  Batch* input = call.batch(0, kHas_length | kHas_verdict | kHas_key | kHas_header);
-  const int32_t from = call.integer(1), count = call.integer(2);
-  Batch* output = call.batch(3, kHas_length | kHas_verdict | kHasCount);
-  if (call.failed()) return nullptr;
-  if (from < 0 || count < from || static_cast<uint32_t>(count) > input->capacity) return call.rangeError("More slots than the batch has");
-  if (input == output) return call.rangeError("Sealing needs two batches");
+int64_t exported::seal(Call& call) {
+  const Batch* input = call.batch(0);
+  const uint32_t count = call.count(2, input), from = call.count(1, input);
+  const Batch* output = call.batch(3);
+  if (!call.failed() && (from > count || input == output)) call.rangeError("Sealing needs two batches and slots in order");
+  if (call.failed()) return 0;
   Counters& counters = call.instance->counters;
   counters.sealCalls++;
-  uint32_t produced = 0, slot = static_cast<uint32_t>(from);
+  uint32_t produced = 0, slot = from, length = 0;
   size_t at = 0;
   output->count[0] = 0;
-  for (; slot < static_cast<uint32_t>(count); slot++) {
-    if (input->verdict[slot] != kSend || input->key[slot] < 0) continue;
-    Job job;
-    job.key = findKey(input->key[slot]);
-    job.data = input->slot(slot, &job.length);
-    if (job.key == nullptr || job.data == nullptr)
-      return call.rangeError("Slot " + std::to_string(slot) + " lies outside bytes or names no key");
+  for (; slot < count; slot++) {
+    const int32_t handle = input->key[slot];
+    if (input->verdict[slot] != kSend || handle < 0) continue;
+    const uint8_t* data = input->slot(slot, &length);
+    Job job{findKey(handle), data, length};
+    if (job.key == nullptr || data == nullptr) return call.slotError(slot);
     bool possible = job.prepare(*input, slot);
-    const uint64_t bytes = possible ? job.totalBytes() + static_cast<uint64_t>(job.plan.count) * job.overhead() : 0;
-    if (possible && (job.plan.count > output->capacity - produced || bytes > output->bytesSize - at)) {
-      if (produced > 0) break;
-      possible = false;  // fits no empty output either
-    }
-    const uint64_t blocks = blocksOf(job.totalBytes()) + job.plan.count;
-    const uint64_t first = possible ? job.key->reserve(job.plan.count, blocks) : 0;
-    if (first == 0) {
-      input->verdict[slot] = possible ? kKeyExhausted : kUnsealable;
-      counters.sealFailed++;
-      continue;
-    }
-    for (uint32_t i = 0; i < job.plan.count; i++) {
-      const uint32_t size = job.write(i, first + i, output->bytes + at);
-      if (size == 0) {
-        input->verdict[slot] = kUnsealable;
-        counters.sealFailed++;
-        break;
-      }
-      output->offset[produced] = static_cast<uint32_t>(at);
-      output->length[produced] = size;
-      output->verdict[produced] = kSend;
-      copySlot(*input, slot, output, produced);
-      produced++;
+    const uint64_t total = job.totalBytes(), wire = possible ? total + static_cast<uint64_t>(job.plan.count) * job.overhead() : 0;
+    const bool fits = job.plan.count <= output->capacity - produced && wire <= output->bytesSize - at;
+    if (possible && !fits && produced > 0) break;
+    possible = possible && fits;  // what does not fit an empty output never will
+    uint64_t id = possible ? job.key->reserve(job.plan.count, blocksOf(total) + job.plan.count) : 0;
+    if (id == 0) input->verdict[slot] = possible ? kKeyExhausted : kUnsealable;
+    if (id == 0) counters.sealFailed++;
+    for (uint32_t i = 0; id != 0 && i < job.plan.count; i++) {
+      const uint32_t size = job.write(i, id++, output->bytes + at);
+      if (size == 0) return call.systemError("cipher", EIO);
+      emit(*input, slot, *output, produced++, at, size);
       at += size;
-      counters.sealed++;
     }
     output->count[0] = produced;
   }
-  return call.result(static_cast<int32_t>(slot));
+  counters.sealed += produced;
+  return slot;
 }

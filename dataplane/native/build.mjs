@@ -28,9 +28,15 @@ if (!existsSync(join(nodeDirectory, 'include', 'node', 'node_api.h')) || !exists
   stop(`${nodeDirectory} or node-gyp is missing: run npm ci first`);
 }
 
-const step = sanitize ? ['configure', 'build', '--debug'] : ['rebuild'];
-const options = sanitize ? ['--', '-Dsanitize=address,undefined'] : [];
-const run = spawnSync(process.execPath, [nodeGyp, ...step, '-C', folder, `--nodedir=${nodeDirectory}`, ...options], {
-  stdio: ['ignore', 'inherit', 'inherit'],
-});
-process.exit(run.status ?? 1);
+const target = ['-C', folder, `--nodedir=${nodeDirectory}`];
+if (sanitize) {
+  nodeGypRun('configure', '--debug', ...target, '--', '-Dsanitize=address,undefined');
+  nodeGypRun('build', '--debug', ...target);
+} else {
+  nodeGypRun('rebuild', ...target);
+}
+
+function nodeGypRun(...args) {
+  const { status } = spawnSync(process.execPath, [nodeGyp, ...args], { stdio: ['ignore', 'inherit', 'inherit'] });
+  if (status !== 0) process.exit(status ?? 1);
+}

@@ -1,25 +1,18 @@
 #include <unistd.h>
 
-#include <cerrno>
 #include <cmath>
-#include <cstring>
 #include <ctime>
 
 #include "addon.h"
-#include "udp.h"
+#include "socket_address.h"
 
-Instance::Instance() : udp(std::make_unique<UdpScratch>()) {}
-Instance::~Instance() = default;
-
-Call::Call(napi_env environment, napi_callback_info info) : env(environment), args{}, instance(nullptr) {
+Call::Call(napi_env environment, napi_callback_info info) : env(environment) {
   size_t count = 6;
-  void* data = nullptr;
-  if (napi_get_cb_info(env, info, &count, args, nullptr, nullptr) != napi_ok ||
-      napi_get_instance_data(env, &data) != napi_ok || data == nullptr) {
-    typeError("The addon is not loaded in this environment");
-    return;
-  }
+  void *data = nullptr, *called = nullptr;
+  napi_get_cb_info(env, info, &count, args, nullptr, &called);
+  if (napi_get_instance_data(env, &data) != napi_ok || data == nullptr) typeError("The addon is not loaded here");
   instance = static_cast<Instance*>(data);
+  function = reinterpret_cast<int64_t (*)(Call&)>(called);
 }
 
 double Call::number(size_t index) {
@@ -30,222 +23,158 @@ double Call::number(size_t index) {
 
 int32_t Call::integer(size_t index) {
   const double value = number(index);
-  if (failed_) return 0;
-  if (!(value >= INT32_MIN && value <= INT32_MAX) || value != std::floor(value)) {
-    rangeError("Expected a 32-bit integer");
-    return 0;
-  }
-  return static_cast<int32_t>(value);
+  if (value >= INT32_MIN && value <= INT32_MAX && value == std::floor(value)) return static_cast<int32_t>(value);
+  return static_cast<int32_t>(rangeError("Expected a 32-bit integer"));
 }
 
 int32_t Call::descriptor(size_t index) {
   const int32_t fd = integer(index);
-  if (!failed_ && fd < 0) rangeError("Expected a file descriptor");
-  return fd;
+  return fd >= 0 ? fd : static_cast<int32_t>(rangeError("Expected a file descriptor"));
 }
 
-bool Call::boolean(size_t index) {
-  bool value = false;
-  if (!failed_ && napi_get_value_bool(env, args[index], &value) != napi_ok) typeError("Expected a boolean");
-  return value;
+uint32_t Call::count(size_t index, const Batch* batch) {
+  const int32_t count = integer(index);
+  if (!failed_ && (count < 0 || static_cast<uint32_t>(count) > batch->capacity)) rangeError("More slots than the batch has");
+  return static_cast<uint32_t>(count);
 }
 
 Bytes Call::array(size_t index, napi_typedarray_type type, size_t atLeast) {
   napi_typedarray_type actual;
-  size_t length = 0;
+  Bytes found{};
   void* data = nullptr;
-  if (failed_) return {nullptr, 0};
-  if (napi_get_typedarray_info(env, args[index], &actual, &length, &data, nullptr, nullptr) != napi_ok || actual != type)
+  if (failed_) return found;
+  if (napi_get_typedarray_info(env, args[index], &actual, &found.size, &data, nullptr, nullptr) != napi_ok || actual != type)
     typeError("Expected another kind of typed array");
-  else if (length < atLeast)
-    rangeError("Expected a typed array of at least " + std::to_string(atLeast) + " elements, got " + std::to_string(length));
-  return failed_ ? Bytes{nullptr, 0} : Bytes{static_cast<uint8_t*>(data), length};
+  else if (found.size < atLeast)
+    rangeError("Expected " + std::to_string(atLeast) + " elements or more, got " + std::to_string(found.size));
+  found.data = static_cast<uint8_t*>(data);
+  return found;
 }
 
-Bytes Call::bytes(size_t index, size_t atLeast) { return array(index, napi_uint8_array, atLeast); }
-
-napi_value Call::field(size_t index, const char* name) {
-  napi_value value = nullptr;
-  napi_valuetype type = napi_undefined;
-  if (!failed_ && (napi_typeof(env, args[index], &type) != napi_ok || type != napi_object)) typeError("Expected an object");
-  if (!failed_ && napi_get_named_property(env, args[index], name, &value) != napi_ok) failed_ = true;
-  return value;
-}
-
-std::string Call::text(size_t index, const char* name) {
-  char buffer[128];
-  size_t length = 0;
-  napi_value value = field(index, name);
-  if (!failed_ && napi_get_value_string_utf8(env, value, buffer, sizeof buffer, &length) != napi_ok)
-    typeError(std::string("Expected a string: ") + name);
-  return failed_ ? std::string() : std::string(buffer, length);
-}
-
-int32_t Call::integerField(size_t index, const char* name, int32_t fallback) {
-  napi_value value = field(index, name);
-  napi_valuetype type = napi_undefined;
-  double number = 0;
-  if (failed_ || napi_typeof(env, value, &type) != napi_ok || type == napi_undefined) return fallback;
-  if (napi_get_value_double(env, value, &number) != napi_ok)
-    typeError(std::string("Expected a number: ") + name);
-  else if (!(number >= 0 && number <= INT32_MAX) || number != std::floor(number))
-    rangeError(std::string("Expected an integer from 0 to 2147483647: ") + name);
-  return failed_ ? fallback : static_cast<int32_t>(number);
-}
-
-bool Call::booleanField(size_t index, const char* name, bool fallback) {
-  napi_value value = field(index, name);
-  napi_valuetype type = napi_undefined;
-  if (failed_ || napi_typeof(env, value, &type) != napi_ok || type == napi_undefined) return fallback;
-  if (napi_get_value_bool(env, value, &fallback) != napi_ok) typeError(std::string("Expected a boolean: ") + name);
-  return fallback;
-}
-
-Bytes Call::bytesField(size_t index, const char* name) {
-  napi_value value = field(index, name);
-  napi_typedarray_type type;
-  Bytes bytes{nullptr, 0};
-  void* data = nullptr;
-  if (failed_) return bytes;
-  if (napi_get_typedarray_info(env, value, &type, &bytes.size, &data, nullptr, nullptr) != napi_ok || type != napi_uint8_array)
-    typeError(std::string("Expected a Uint8Array: ") + name);
-  bytes.data = static_cast<uint8_t*>(data);
-  return failed_ ? Bytes{nullptr, 0} : bytes;
-}
-
-napi_value Call::typeError(const std::string& message) {
-  if (!failed_) napi_throw_type_error(env, nullptr, message.c_str());
-  failed_ = true;
-  return nullptr;
-}
-
-napi_value Call::rangeError(const std::string& message) {
-  if (!failed_) napi_throw_range_error(env, nullptr, message.c_str());
-  failed_ = true;
-  return nullptr;
-}
-
-napi_value Call::systemError(const char* what, int error) {
-  if (!failed_) napi_throw_error(env, strerrorname_np(error), (std::string(what) + ": " + strerror(error)).c_str());
-  failed_ = true;
-  return nullptr;
-}
-
-napi_value Call::result(int32_t value) {
-  napi_value out = nullptr;
-  napi_create_int32(env, value, &out);
-  return out;
-}
-
-napi_value Call::result(double value) {
-  napi_value out = nullptr;
-  napi_create_double(env, value, &out);
-  return out;
-}
-
-void setField(napi_env env, napi_value object, const char* name, int32_t value) {
-  napi_value out;
-  if (napi_create_int32(env, value, &out) == napi_ok) napi_set_named_property(env, object, name, out);
-}
-
-void setField(napi_env env, napi_value object, const char* name, bool value) {
-  napi_value out;
-  if (napi_get_boolean(env, value, &out) == napi_ok) napi_set_named_property(env, object, name, out);
-}
-
-void setField(napi_env env, napi_value object, const char* name, const std::string& value) {
-  napi_value out;
-  if (napi_create_string_utf8(env, value.data(), value.size(), &out) == napi_ok)
-    napi_set_named_property(env, object, name, out);
-}
-
-napi_value closeDescriptor(napi_env env, napi_callback_info info) {
-  Call call(env, info);
-  const int32_t fd = call.descriptor(0);
-  if (!call.failed() && close(fd) != 0 && errno != EINTR) call.systemError("close", errno);
-  return nullptr;
+Batch* Call::batch(size_t index) {
+  const int32_t handle = integer(index);
+  if (failed_) return nullptr;
+  const bool known = handle >= 0 && static_cast<size_t>(handle) < instance->batches.size() && instance->batches[handle];
+  Batch* batch = known ? instance->batches[handle].get() : nullptr;
+  if (batch == nullptr) rangeError("No such batch");
+  for (size_t i = 0; !failed_ && i < batch->buffers.size(); i++) {
+    napi_value buffer;
+    bool detached = true;
+    if (napi_get_reference_value(env, batch->buffers[i], &buffer) == napi_ok) napi_is_detached_arraybuffer(env, buffer, &detached);
+    if (detached) typeError("The memory of the batch was transferred away");
+  }
+  return batch;
 }
 
 namespace {
 
-constexpr const char* kCounterNames[] = {
-#define X(name) #name,
-    COUNTERS(X)
-#undef X
-};
-constexpr size_t kCounters = sizeof kCounterNames / sizeof *kCounterNames;
-static_assert(sizeof(Counters) == kCounters * sizeof(uint64_t), "Counters holds nothing but its counters");
+constexpr uint32_t kCapacityMax = 1u << 16;
 
-uint64_t counterAt(const Counters& counters, size_t index) {
-  return *reinterpret_cast<const uint64_t*>(reinterpret_cast<const char*>(&counters) + index * sizeof(uint64_t));
-}
-
-napi_value counters(napi_env env, napi_callback_info info) {
-  Call call(env, info);
-  napi_value object = nullptr, number;
-  if (call.failed() || napi_create_object(env, &object) != napi_ok) return nullptr;
-  for (size_t i = 0; i < kCounters; i++) {
-    napi_create_double(env, static_cast<double>(counterAt(call.instance->counters, i)), &number);
-    napi_set_named_property(env, object, kCounterNames[i], number);
+// Keeps the buffer of array `name` of the first argument. @returns its elements.
+template <typename T>
+T* adopt(Call& call, Batch* batch, const char* name, napi_typedarray_type expected, size_t* elements) {
+  napi_value array, buffer, resizable, known;
+  napi_typedarray_type type;
+  napi_ref reference = nullptr;
+  void* data = nullptr;
+  size_t byteOffset;
+  bool isResizable = false, isKnown = false;
+  if (call.failed() || napi_get_named_property(call.env, call.args[0], name, &array) != napi_ok ||
+      napi_get_typedarray_info(call.env, array, &type, elements, &data, &buffer, &byteOffset) != napi_ok || type != expected) {
+    call.typeError(std::string("Not the expected kind of typed array: ") + name);
+    return nullptr;
   }
-  return object;
+  if (napi_get_named_property(call.env, buffer, "resizable", &resizable) == napi_ok) napi_get_value_bool(call.env, resizable, &isResizable);
+  if (isResizable) call.typeError(std::string("A buffer that can shrink: ") + name);
+  for (size_t i = 0; !isKnown && i < batch->buffers.size(); i++)
+    if (napi_get_reference_value(call.env, batch->buffers[i], &known) == napi_ok) napi_strict_equals(call.env, known, buffer, &isKnown);
+  if (!isKnown && napi_create_reference(call.env, buffer, 1, &reference) == napi_ok) batch->buffers.push_back(reference);
+  return static_cast<T*>(data);
 }
 
-napi_value countersInto(napi_env env, napi_callback_info info) {
+void release(napi_env env, const Batch& batch) {
+  for (napi_ref reference : batch.buffers) napi_delete_reference(env, reference);
+}
+
+napi_value callExported(napi_env env, napi_callback_info info) {
   Call call(env, info);
-  const Bytes out = call.array(0, napi_float64_array, kCounters);
-  if (call.failed()) return nullptr;
-  for (size_t i = 0; i < kCounters; i++)
-    reinterpret_cast<double*>(out.data)[i] = static_cast<double>(counterAt(call.instance->counters, i));
-  return nullptr;
+  const int64_t result = call.failed() ? 0 : call.function(call);
+  if (!call.failed() && call.object == nullptr) napi_create_int64(env, result, &call.object);
+  return call.failed() ? nullptr : call.object;
 }
-
-napi_value counterNames(napi_env env, napi_callback_info) {
-  napi_value names = nullptr, name;
-  if (napi_create_array_with_length(env, kCounters, &names) != napi_ok) return nullptr;
-  for (size_t i = 0; i < kCounters; i++) {
-    napi_create_string_utf8(env, kCounterNames[i], NAPI_AUTO_LENGTH, &name);
-    napi_set_element(env, names, static_cast<uint32_t>(i), name);
-  }
-  return names;
-}
-
-napi_value monotonicMs(napi_env env, napi_callback_info info) {
-  Call call(env, info);
-  timespec now;
-  clock_gettime(CLOCK_MONOTONIC, &now);
-  return call.result(static_cast<double>(now.tv_sec) * 1e3 + static_cast<double>(now.tv_nsec) / 1e6);
-}
-
-constexpr struct {
-  const char* name;
-  Exported* function;
-} kExports[] = {
-#define F(name) {#name, name}
-    F(registerBatch), F(releaseBatch), F(udpOpen),      F(udpSteer),     F(udpReceive),    F(udpSend),
-    F(udpSendTo),     F(tunOpen),      F(tunOffload),   F(tunRead),      F(tunWrite),      F(keyInstall),
-    F(keyFree),       F(keyUsage),     F(open),         F(seal),         F(tcpListen),     F(tcpAccept),
-    F(tcpReceive),    F(tcpSend),      F(pollCreate),   F(pollAdd),      F(pollModify),    F(pollRemove),
-    F(pollWait),      F(eventCreate),  F(eventSignal),  F(eventClear),   F(watchReadable), F(formatAddress),
-    F(parseAddress),  F(counters),     F(countersInto), F(counterNames), F(monotonicMs),   F(keyForwardForTest),
-#undef F
-    {"close", closeDescriptor},
-};
 
 }  // namespace
+
+// (object of arrays, bytes of a receive region)
+int64_t exported::registerBatch(Call& call) {
+  auto batch = std::make_unique<Batch>();
+  const int32_t regionBytes = call.integer(1);
+  size_t elements = 0;
+#define X(name, type, kind) batch->name = adopt<type>(call, batch.get(), #name, kind, &elements), sizes[i++] = elements;
+  size_t sizes[32], i = 0;
+  SLOT_ARRAYS(X)
+  const size_t capacity = sizes[0], slotArrays = i;
+  OTHER_ARRAYS(X)
+#undef X
+  batch->bytesSize = sizes[slotArrays];
+  batch->capacity = static_cast<uint32_t>(capacity);
+  batch->rows = static_cast<uint32_t>(sizes[slotArrays + 1] / sizeof(SocketAddress));
+  batch->regionBytes = static_cast<uint32_t>(regionBytes);
+  if (capacity == 0 || capacity > kCapacityMax) call.rangeError("A batch has 1 to 65536 slots");
+  for (size_t slot = 0; slot < slotArrays; slot++)
+    if (sizes[slot] != capacity) call.rangeError("Arrays of different numbers of slots");
+  if (sizes[slotArrays + 1] % sizeof(SocketAddress) != 0 || sizes[slotArrays + 1] > INT32_MAX) call.rangeError("remotes is not made of rows");
+  if (regionBytes < 64 || sizes[slotArrays + 2] == 0) call.rangeError("regionBytes is below 64, or count empty");
+  if (call.failed()) release(call.env, *batch);
+  else call.instance->batches.push_back(std::move(batch));
+  return static_cast<int64_t>(call.instance->batches.size()) - 1;
+}
+
+int64_t exported::releaseBatch(Call& call) {
+  const Batch* batch = call.batch(0);
+  if (call.failed()) return 0;
+  release(call.env, *batch);
+  call.instance->batches[static_cast<size_t>(call.integer(0))].reset();
+  return 0;
+}
+
+int64_t exported::countersInto(Call& call) {
+  constexpr size_t kCounters = sizeof(Counters) / sizeof(uint64_t);
+  const Bytes out = call.array(0, napi_float64_array, kCounters);
+  const auto* values = reinterpret_cast<const uint64_t*>(&call.instance->counters);
+  for (size_t i = 0; !call.failed() && i < kCounters; i++) reinterpret_cast<double*>(out.data)[i] = static_cast<double>(values[i]);
+  return 0;
+}
+
+// One string, separated by blanks.
+int64_t exported::counterNames(Call& call) {
+#define X(name) " " #name
+  napi_create_string_utf8(call.env, &(COUNTERS(X))[1], NAPI_AUTO_LENGTH, &call.object);
+#undef X
+  return 0;
+}
+
+int64_t exported::monotonicMs(Call& call) {
+  timespec now;
+  clock_gettime(CLOCK_MONOTONIC, &now);
+  napi_create_double(call.env, static_cast<double>(now.tv_sec) * 1e3 + static_cast<double>(now.tv_nsec) / 1e6, &call.object);
+  return 0;
+}
+
+int64_t exported::close(Call& call) {
+  const int32_t fd = call.descriptor(0);
+  return call.failed() || ::close(fd) == 0 ? 0 : call.systemError("close", errno);
+}
 
 NAPI_MODULE_INIT() {
   auto* instance = new Instance();
   const auto free = [](napi_env, void* data, void*) { delete static_cast<Instance*>(data); };
-  if (napi_set_instance_data(env, instance, free, nullptr) != napi_ok) {
-    delete instance;
-    return nullptr;
-  }
-  for (const auto& entry : kExports) {
-    napi_value function;
-    if (napi_create_function(env, entry.name, NAPI_AUTO_LENGTH, entry.function, nullptr, &function) != napi_ok ||
-        napi_set_named_property(env, exports, entry.name, function) != napi_ok)
-      return nullptr;
-  }
+  napi_set_instance_data(env, instance, free, nullptr);
+  napi_value function;
+#define X(name)                                                                                                          \
+  napi_create_function(env, #name, NAPI_AUTO_LENGTH, callExported, reinterpret_cast<void*>(exported::name), &function); \
+  napi_set_named_property(env, exports, #name, function);
+  EXPORTS(X)
+#undef X
   return exports;
 }
