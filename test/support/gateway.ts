@@ -50,6 +50,10 @@ export class Gateway {
     await this.log.waitFor(/"msg":"Ready"/, { from, timeoutMs: 20_000 });
   }
 
+  get pid(): number | undefined {
+    return this.#child?.pid;
+  }
+
   /** Starts the process without waiting. */
   spawn(): void {
     const arguments_ = ['standalone', '--manifests', this.manifests, '--state-dir', this.stateDir, '--auto-pki'];
