@@ -1,7 +1,5 @@
 import type { Command } from 'commander';
-import { runExplain } from './explain.ts';
 import { manifestsOption, outputOption, quotaOption, type QuotaLimits } from './options.ts';
-import { runValidate } from './validate.ts';
 
 interface ExplainFlags {
   readonly manifests: readonly string[];
@@ -25,6 +23,8 @@ export function addValidateCommand(program: Command): void {
     .addOption(quotaOption())
     .addHelpText('after', '\nExample:\n  clientvpn validate --manifests examples/quickstart')
     .action(async (flags: { readonly manifests: readonly string[]; readonly quota: QuotaLimits }) => {
+      // Loaded only here: schemas and CEL take a good part of a second.
+      const { runValidate } = await import('./validate.ts');
       process.exitCode = await runValidate({ manifests: flags.manifests, quotas: flags.quota }, io());
     });
 }
@@ -53,6 +53,7 @@ Examples:
     )
     .action(async (flags: ExplainFlags) => {
       const { manifests, endpoint, to, group = [], targetNetwork, quota: quotas, output } = flags;
+      const { runExplain } = await import('./explain.ts');
       process.exitCode = await runExplain(
         { manifests, endpoint, to, groups: group, targetNetwork, quotas, output },
         io(),

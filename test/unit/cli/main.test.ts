@@ -1,0 +1,118 @@
+import assert from 'node:assert/strict';
+import { spawnSync } from 'node:child_process';
+import { mkdtempDisposableSync, symlinkSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { test } from 'node:test';
+import { parsePasswordHash, verifyPassword } from '../../../dataplane/auth/password-hash.ts';
+import { endpoint, rule, targetNetwork, yamlOf } from '../../support/manifests.ts';
+
+const ROOT = join(import.meta.dirname, '..', '..', '..');
+
+interface Result {
+  readonly status: number | null;
+  readonly stdout: string;
+  readonly stderr: string;
+}
+
+function clientvpn(arguments_: readonly string[], input = ''): Result {
+  return spawnSync(process.execPath, [join(ROOT, 'cli', 'main.ts'), ...arguments_], { input, encoding: 'utf8' });
+}
+
+const COMMANDS = [
+  'standalone',
+  'validate',
+  'client-config',
+  'status',
+  'connections',
+  'terminate',
+  'explain',
+  'hash-password',
+];
+
+for (const command of COMMANDS)
+  test(`${command} --help shows an example`, () => {
+    const { status, stdout } = clientvpn([command, '--help']);
+    assert.equal(status, 0);
+    assert.match(stdout, new RegExp(`Examples?:\\n[^]*clientvpn ${command}`));
+  });
+
+for (const { words, says } of [
+  { words: ['valdate'], says: /unknown command 'valdate'\n\(Did you mean validate\?\)/ },
+  {
+    words: ['validate', '--manifests', '.', '--quotas', 'a=1'],
+    says: /unknown option '--quotas'\n\(Did you mean --quota\?\)/,
+  },
+  { words: ['validate'], says: /required option '--manifests <path\.\.\.>' not specified/ },
+  { words: ['status', '--state-dir', '/', '--output', 'xml'], says: /Allowed choices are table, json/ },
+  { words: ['validate', '--manifests', '.', '--quota', 'routes'], says: /Expected NAME=N/ },
+  { words: ['validate', '--manifests', '.', '--quota', 'users=4'], says: /unknown quota "users"/ },
+  {
+    words: ['standalone', '--manifests', '.', '--state-dir', 'x', '--metrics-listen', '9090'],
+    says: /Expected HOST:PORT/,
+  },
+  { words: ['standalone', '--manifests', '.', '--state-dir', 'x', '--log-level', 'loud'], says: /Allowed choices/ },
+  { words: ['terminate', '--state-dir', '/'], says: /missing required argument 'connection-id'/ },
+  { words: ['status', '--state-dir', '/nonexistent'], says: /is not there/ },
+  { words: ['client-config', '--state-dir', '/nonexistent', '--endpoint', 'x'], says: /is not there/ },
+  { words: [], says: /Usage: clientvpn/ },
+])
+  test(`clientvpn ${words.join(' ')}: exits 2 and says why`, () => {
+    const { status, stdout, stderr } = clientvpn(words);
+    assert.equal(status, 2, stderr);
+    assert.match(stderr + stdout, says);
+    assert.doesNotMatch(stderr, /\n\s+at /, 'no stack');
+  });
+
+test('--version prints that of the package', () => {
+  assert.match(clientvpn(['--version']).stdout, /^\d+\.\d+\.\d+\n$/);
+});
+
+test('hash-password leaves exactly one line break out', async () => {
+  for (const [input, password] of [
+    ['secret', 'secret'],
+    ['secret\n', 'secret'],
+    ['secret\r\n', 'secret'],
+    ['secret\n\n', 'secret\n'],
+    [' blank ', ' blank '],
+  ] as const) {
+    const { stdout } = clientvpn(['hash-password'], input);
+    const hash = parsePasswordHash(stdout.trimEnd());
+    assert.ok(hash !== undefined && (await verifyPassword(password, hash)), JSON.stringify(input));
+  }
+  assert.equal(clientvpn(['hash-password'], '\n').status, 2);
+});
+
+test('options that take several values also may be repeated', (t) => {
+  const folder = mkdtempDisposableSync(join(tmpdir(), 'clientvpn-cli-'));
+  t.after(() => folder.remove());
+  const [a, b] = [join(folder.path, 'a.yaml'), join(folder.path, 'b.yaml')];
+  writeFileSync(a, yamlOf(endpoint(), targetNetwork()));
+  writeFileSync(b, yamlOf(rule('192.168.0.0/24')));
+  for (const manifests of [
+    ['--manifests', a, b],
+    ['--manifests', a, '--manifests', b],
+  ]) {
+    assert.equal(clientvpn(['validate', ...manifests, '--quota', 'routes=20', 'endpoints=3']).status, 0);
+    const to = ['--endpoint', 'office', '--to', '192.168.0.1', '--to', '192.168.1.1', '--output', 'json'];
+    const { status, stdout } = clientvpn(['explain', ...manifests, ...to]);
+    assert.equal(status, 1);
+    assert.deepEqual(
+      stdout
+        .trimEnd()
+        .split('\n')
+        .map((line) => (JSON.parse(line) as { allowed: boolean }).allowed),
+      [true, false],
+    );
+  }
+});
+
+test('bin/clientvpn runs through a link from any folder, or says how to build', (t) => {
+  const folder = mkdtempDisposableSync(join(tmpdir(), 'clientvpn-cli-'));
+  t.after(() => folder.remove());
+  symlinkSync(join(ROOT, 'bin', 'clientvpn'), join(folder.path, 'one'));
+  symlinkSync('one', join(folder.path, 'two'));
+  const result = spawnSync('./two', ['--version'], { cwd: folder.path, encoding: 'utf8' });
+  if (result.status === 0) assert.match(result.stdout, /^\d/);
+  else assert.match(result.stderr, /make -C .* build/);
+});

@@ -1,0 +1,202 @@
+import assert from 'node:assert/strict';
+import { X509Certificate } from 'node:crypto';
+import { mkdtempDisposableSync, statSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { test, type TestContext } from 'node:test';
+import { DEFAULT_QUOTAS } from '../../../operator/endpoint/checks/quotas.ts';
+import { AutoPki } from '../../../standalone/auto-pki.ts';
+import { loadValidator } from '../../../standalone/check-manifests.ts';
+import { clientConfigText, guessRemote } from '../../../standalone/client-config.ts';
+import { storeClientConfigSource } from '../../../standalone/client-config-source.ts';
+import { formatFinding } from '../../../standalone/findings.ts';
+import { readGatewaySet, type GatewaySetOptions, type ServedSet } from '../../../standalone/gateway-set.ts';
+import { StateFolder } from '../../../standalone/state-folder.ts';
+import { endpoint, ENDPOINT, rule, targetNetwork, users, yamlOf } from '../../support/manifests.ts';
+
+const NOW = Date.UTC(2026, 10, 23);
+const now = (): Date => new Date(NOW);
+const validator = await loadValidator();
+
+interface Bench {
+  readonly folder: StateFolder;
+  readonly options: GatewaySetOptions;
+  write(...objects: readonly object[]): void;
+  read(running?: ServedSet): Promise<ServedSet>;
+  /** The findings of a set that must be refused. */
+  refused(running?: ServedSet): Promise<string>;
+}
+
+function bench(t: TestContext, change: Partial<GatewaySetOptions> = {}): Bench {
+  const base = mkdtempDisposableSync(join(tmpdir(), 'clientvpn-set-'));
+  t.after(() => base.remove());
+  const folder = StateFolder.create(join(base.path, 'state'));
+  const file = join(base.path, 'all.yaml');
+  const options: GatewaySetOptions = {
+    paths: [file],
+    targetNetwork: undefined,
+    quotas: DEFAULT_QUOTAS,
+    autoPki: new AutoPki(folder, now),
+    madeSecrets: new Map(),
+    authTokenKey: Buffer.alloc(32).toString('base64'),
+    validator,
+    epoch: 7,
+    ...change,
+  };
+  return {
+    folder,
+    options,
+    write: (...objects) => writeFileSync(file, yamlOf(...objects)),
+    read: async (running) => {
+      const { set, findings } = await readGatewaySet(options, running ?? null, NOW);
+      assert.ok(set !== null, findings.map(formatFinding).join('\n'));
+      return set;
+    },
+    refused: async (running) => {
+      const { set, findings } = await readGatewaySet(options, running ?? null, NOW);
+      assert.equal(set, null);
+      return findings.map(formatFinding).join('\n');
+    },
+  };
+}
+
+test('missing Secrets are made once and stay what they are over restarts', async (t) => {
+  const first = bench(t);
+  first.write(endpoint({ controlWrap: 'TlsCryptV2' }), targetNetwork(), rule('192.168.0.0/24'));
+  const { config } = await first.read();
+  assert.ok(config.secrets.clientCaPem !== null && config.secrets.controlWrapKey !== null);
+  const again = { ...first.options, madeSecrets: new Map(), autoPki: new AutoPki(first.folder, now) };
+  const { set } = await readGatewaySet(again, null, NOW);
+  assert.deepEqual(set?.config.secrets, config.secrets);
+  assert.equal(statSync(first.folder.pathOf('pki', 'default', 'server', 'server.pem')).mode & 0o777, 0o600);
+  const [server, clients] = [config.secrets.serverCertificatePem, config.secrets.clientCaPem];
+  assert.equal(new X509Certificate(server).checkIssued(new X509Certificate(clients)), false, 'a CA for each Secret');
+});
+
+test('a server certificate that ends soon is made anew by the same CA', async (t) => {
+  const set = bench(t);
+  set.write(endpoint(), targetNetwork());
+  const before = await set.read();
+  const later = NOW + 800 * 86_400_000;
+  const autoPki = new AutoPki(set.folder, () => new Date(later));
+  const after = await readGatewaySet({ ...set.options, autoPki, madeSecrets: new Map() }, null, later);
+  assert.notEqual(after.set?.config.secrets.serverCertificatePem, before.config.secrets.serverCertificatePem);
+  assert.equal(after.set?.clientConfig.serverCaPem, before.clientConfig.serverCaPem);
+});
+
+test('without auto PKI a missing Secret is an error with file and line', async (t) => {
+  const set = bench(t, { autoPki: null });
+  set.write(endpoint({ controlWrap: 'TlsCrypt' }), targetNetwork());
+  const text = await set.refused();
+  assert.match(text, /all\.yaml:\d+: ClientVpnEndpoint\/office: spec\.serverCertificate\.secretRef\.name: .*server/);
+  assert.match(text, /spec\.authentication\.mutual\.clientCA: .*clients/);
+  assert.match(text, /spec\.controlWrapSecretRef: .*--auto-pki/);
+});
+
+test('auto PKI makes no users', async (t) => {
+  const set = bench(t);
+  const [provider] = users('staff', []);
+  assert.ok(provider !== undefined);
+  set.write(endpoint({ local: 'staff' }), targetNetwork(), provider);
+  assert.match(await set.refused(), /IdentityProvider\/staff: .*staff-users/);
+});
+
+test('one target network is found by itself, of several one must be chosen', async (t) => {
+  const set = bench(t);
+  set.write(endpoint(), targetNetwork('net-a'), targetNetwork('net-b'));
+  assert.match(await set.refused(), /choose one of net-a, net-b with --target-network/);
+  const chosen = await readGatewaySet({ ...set.options, targetNetwork: 'net-b' }, null, NOW);
+  assert.equal(chosen.set?.config.targetNetwork, 'net-b');
+  const unknown = await readGatewaySet({ ...set.options, targetNetwork: 'net-c' }, null, NOW);
+  assert.match(unknown.findings.map(formatFinding).join('\n'), /no TargetNetwork net-c/);
+  set.write(endpoint());
+  assert.match(await set.refused(), /no TargetNetwork/);
+});
+
+test('an edit grows the version, an edit that changes nothing does not', async (t) => {
+  const set = bench(t);
+  set.write(endpoint(), targetNetwork(), rule('192.168.0.0/24'));
+  const first = await set.read();
+  const same = await set.read(first);
+  assert.deepEqual(same.config, first.config);
+  set.write(endpoint(), targetNetwork(), rule('192.168.0.0/25'));
+  const second = await set.read(first);
+  assert.deepEqual(
+    [first, second].map(({ config }) => config.snapshot.version),
+    [1, 2],
+  );
+});
+
+for (const [what, change] of Object.entries({
+  clientCIDR: { spec: { clientCIDR: '10.208.0.0/22' } },
+  transport: { transport: 'tcp' },
+  port: { port: 443 },
+  controlWrap: { controlWrap: 'TlsCrypt' },
+  authentication: { spec: { authentication: { mutual: { clientCA: { secretRef: { name: 'others' } } } } } },
+} as const))
+  test(`a changed ${what} asks for a restart`, async (t) => {
+    const set = bench(t);
+    set.write(endpoint(), targetNetwork());
+    const running = await set.read();
+    set.write(endpoint(change), targetNetwork());
+    assert.match(await set.refused(running), new RegExp(`spec\\.${what}: .*; restart to apply`));
+  });
+
+test('a set without what is being served is refused, an empty one too', async (t) => {
+  const set = bench(t);
+  set.write(endpoint(), targetNetwork('net-a'));
+  const running = await set.read();
+  set.write(endpoint(), targetNetwork('net-z'));
+  assert.match(await set.refused(running), /net-a that is being served is gone/);
+  set.write();
+  assert.match(await set.refused(running), /net-a that is being served is gone/);
+});
+
+test('a client file carries the certificate of its client, the same each time', async (t) => {
+  const set = bench(t);
+  set.write(endpoint({ controlWrap: 'TlsCryptV2' }), targetNetwork());
+  const { clientConfig, config } = await set.read();
+  storeClientConfigSource(set.folder, clientConfig);
+  const request = { stateDir: set.folder.path, endpoint: ENDPOINT, remote: 'vpn.example.com' };
+  const file = (client: string | undefined): Promise<string> => clientConfigText({ ...request, client }, now());
+  const [first, second, other] = [await file('alice'), await file('alice'), await file('../../bob')];
+  const part = (text: string, tag: string): string => text.split(`<${tag}>`)[1]?.split(`</${tag}>`)[0] ?? '';
+  assert.equal(part(first, 'cert'), part(second, 'cert'));
+  assert.notEqual(part(first, 'tls-crypt-v2'), part(second, 'tls-crypt-v2'), 'a wrap key of its own for every file');
+  const certificate = new X509Certificate(part(other, 'cert').trim());
+  assert.equal(certificate.subject, 'CN=../../bob');
+  assert.ok(certificate.checkIssued(new X509Certificate(config.secrets.clientCaPem ?? '')));
+  assert.match(await file(undefined), /Contents of the client certificate/);
+  await assert.rejects(file('x'.repeat(65)), /1 to 64 characters/);
+  await assert.rejects(file('a\nb'), /control character/);
+  await assert.rejects(clientConfigText({ ...request, client: 'a', remote: 'a b' }, now()), /no host name/);
+  await assert.rejects(clientConfigText({ ...request, client: 'a', endpoint: 'x' }, now()), /serves office/);
+});
+
+test('with a foreign client CA, --client is refused and the places stay open', async (t) => {
+  const set = bench(t);
+  set.write(endpoint(), targetNetwork());
+  const { clientConfig } = await set.read();
+  storeClientConfigSource(set.folder, { ...clientConfig, ownClientCa: null });
+  const request = { stateDir: set.folder.path, endpoint: ENDPOINT, remote: '192.0.2.7' };
+  await assert.rejects(clientConfigText({ ...request, client: 'alice' }, now()), /its owner issues the certificates/);
+  assert.match(await clientConfigText({ ...request, client: undefined }, now()), /Contents of the private key/);
+});
+
+test('without mutual authentication, --client changes nothing', async (t) => {
+  const set = bench(t);
+  set.write(endpoint({ local: 'staff' }), targetNetwork(), ...users('staff', []));
+  storeClientConfigSource(set.folder, (await set.read()).clientConfig);
+  const request = { stateDir: set.folder.path, endpoint: ENDPOINT, remote: '192.0.2.7' };
+  const text = await clientConfigText({ ...request, client: 'alice' }, now());
+  assert.equal(text, await clientConfigText({ ...request, client: undefined }, now()));
+  assert.match(text, /^auth-user-pass$/m);
+  assert.doesNotMatch(text, /<cert>/);
+});
+
+test('before a gateway has run, client-config says what to do', async (t) => {
+  const { folder } = bench(t);
+  const request = { stateDir: folder.path, endpoint: ENDPOINT, client: undefined, remote: '192.0.2.7' };
+  await assert.rejects(clientConfigText(request, now()), /No gateway has run on/);
+  assert.match((await guessRemote()) ?? '0.0.0.0', /^[0-9.]+$/);
+});
