@@ -36,6 +36,7 @@ export class TlsEndpoint {
   // The server's events name a socket but not whose it is; the handshake's asynchronous context does.
   readonly #context = new AsyncLocalStorage<Connection>();
   readonly #pending: { readonly connection: Connection; readonly input: TlsInput }[] = [];
+  #scheduled = false;
   #server: Server;
 
   constructor(options: TlsEndpointOptions) {
@@ -176,18 +177,28 @@ export class TlsEndpoint {
 
   #report(connection: Connection, input: TlsInput): void {
     this.#pending.push({ connection, input });
-    if (this.#pending.length === 1) queueMicrotask(() => this.#drain());
+    this.#schedule();
+  }
+
+  #schedule(): void {
+    if (this.#scheduled) return;
+    this.#scheduled = true;
+    queueMicrotask(() => this.#drain());
   }
 
   #drain(): void {
-    // Grows while it is walked; emptied only at the end, so that no second walk is scheduled meanwhile.
-    for (let index = 0; index < this.#pending.length; index += 1) {
-      const { connection, input } = this.#pending[index] ?? unreachable();
-      if (this.#connections.get(connection.id) !== connection) continue;
-      if (input.kind === 'tlsFailed') this.#release(connection);
-      this.#deliver(input);
+    try {
+      for (let next = this.#pending.shift(); next !== undefined; next = this.#pending.shift()) {
+        const { connection, input } = next;
+        if (this.#connections.get(connection.id) !== connection) continue;
+        if (input.kind === 'tlsFailed') this.#release(connection);
+        this.#deliver(input);
+      }
+    } finally {
+      this.#scheduled = false;
+      // A receiver that threw took one answer with it; the others are still owed.
+      if (this.#pending.length > 0) this.#schedule();
     }
-    this.#pending.length = 0;
   }
 
   #release(connection: Connection): void {
@@ -259,10 +270,6 @@ function plainBytes(buffer: Buffer): Uint8Array {
 function reasonOf(error: Error): string {
   const code = 'code' in error ? error.code : undefined;
   return typeof code === 'string' ? code : 'tls-error';
-}
-
-function unreachable(): never {
-  throw new InternalError('A pending TLS answer is missing');
 }
 
 const EXPORT_BYTES = 256;
