@@ -8,7 +8,6 @@ import { THREAD_COUNTER_BYTES, ThreadCounters } from '../../dataplane/tunnel/thr
 import { FakeForwarderPort, fakeRegistry } from './fake-forwarder-port.ts';
 import { address, prefix } from './prefixes.ts';
 
-const SLOTS = 64;
 const CLIENTS = prefix('10.8.0.0/22');
 export const GATEWAY = '10.8.0.1';
 
@@ -25,9 +24,9 @@ export class ForwarderWorld {
   #epoch = 0;
   #nextId = 1;
 
-  constructor(threads = 1) {
-    const traffic = new SharedArrayBuffer((SLOTS + 1) * TRAFFIC_FIELDS * 8);
-    this.peers = new PeerTable({ thread: 0, threads, slots: SLOTS, owners: this.owners, traffic });
+  constructor(threads = 1, slots = 64) {
+    const traffic = new SharedArrayBuffer((slots + 1) * TRAFFIC_FIELDS * 8);
+    this.peers = new PeerTable({ thread: 0, threads, slots, owners: this.owners, traffic });
     this.forwarder = new Forwarder({
       port: this.port,
       registry: fakeRegistry,
