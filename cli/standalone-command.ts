@@ -1,6 +1,6 @@
 import { Option, type Command } from 'commander';
-import type { EngineTimers, LogLevel } from '../dataplane/process-messages.ts';
 import { TerminalError } from '../net/errors.ts';
+import type { StandaloneOptions } from '../standalone/run-standalone.ts';
 import { manifestsOption, parseHostPort, quotaOption, stateDirOption, type QuotaLimits } from './options.ts';
 import { quotasFrom } from './quota-option.ts';
 
@@ -11,8 +11,10 @@ interface StandaloneFlags {
   readonly autoPki?: true;
   readonly quota: QuotaLimits;
   readonly metricsListen?: { readonly host: string; readonly port: number };
-  readonly logLevel: LogLevel;
+  readonly logLevel: StandaloneOptions['logLevel'];
 }
+
+type TimersForTest = NonNullable<StandaloneOptions['timersForTest']>;
 
 export function addStandaloneCommand(program: Command): void {
   program
@@ -65,6 +67,6 @@ Examples:
 }
 
 /** CLIENTVPN_TIMERS_FOR_TEST: JSON of EngineTimers; not for production, and therefore no flag. */
-function timersForTest(): Partial<EngineTimers> {
-  return JSON.parse(process.env['CLIENTVPN_TIMERS_FOR_TEST'] ?? '{}') as Partial<EngineTimers>;
+function timersForTest(): TimersForTest {
+  return JSON.parse(process.env['CLIENTVPN_TIMERS_FOR_TEST'] ?? '{}') as TimersForTest;
 }

@@ -7,7 +7,6 @@ import { NetSetup } from '../dataplane/net-setup/net-setup.ts';
 import { InternalError, TerminalError } from '../net/errors.ts';
 import { parseIpv4Prefix } from '../net/ipv4-prefix.ts';
 import type { Quotas } from '../operator/endpoint/checks/quotas.ts';
-import type { StatusMap } from '../operator/endpoint/compile-types.ts';
 import { AutoPki } from './auto-pki.ts';
 import { loadValidator } from './check-manifests.ts';
 import { storeClientConfigSource } from './client-config-source.ts';
@@ -19,10 +18,12 @@ import { readGatewaySet, type GatewaySetOptions, type ServedSet } from './gatewa
 import type { GatewayStatus } from './gateway-status.ts';
 import { ManifestWatch } from './manifest-watch.ts';
 import { closeSockets, openSockets, openTunQueues, tunnelThreads, type OpenSockets } from './open-descriptors.ts';
+import { NetworkWatch } from './network-watch.ts';
 import { PersistedMemory } from './persisted-memory.ts';
 import { recoverLastRun } from './recovery.ts';
 import { RunRecorder } from './run-record.ts';
 import type { StateFolder } from './state-folder.ts';
+import { StatusReader } from './status-reader.ts';
 
 export interface GatewayOptions {
   readonly manifests: readonly string[];
@@ -62,7 +63,7 @@ export class Gateway {
   readonly #undo: (() => Promise<void> | void)[] = [];
   #setOptions: GatewaySetOptions | undefined;
   #running: Running | undefined;
-  #statuses: StatusMap = new Map();
+  readonly #status = new StatusReader();
   #refused: GatewayStatus['refused'] = null;
   #watch: ManifestWatch | undefined;
   #stopping = false;
@@ -147,7 +148,7 @@ export class Gateway {
   }
 
   async #bringUp(set: ServedSet): Promise<void> {
-    const { folder, addon } = this.#parts;
+    const { folder, addon, log } = this.#parts;
     const { transport, port, clientCIDR } = set.config.snapshot;
     const clientCidr = parseIpv4Prefix(clientCIDR);
     if (clientCidr === undefined) throw new InternalError(`The client CIDR ${clientCIDR} passed validation`);
@@ -171,7 +172,8 @@ export class Gateway {
     this.#refuseWhenStopping();
     this.#undo.push(() => running.supervisor?.shutdown(SHUTDOWN_LIMIT_MS));
     await this.#startDataPlane(running);
-    this.#watchNetwork(running);
+    const network = new NetworkWatch({ net, log, onTunGone: () => this.#replaceTun(running) });
+    this.#undo.push(() => network.close());
     this.#keepClientConfig(set);
   }
 
@@ -196,39 +198,6 @@ export class Gateway {
 
   #refuseWhenStopping(): void {
     if (this.#stopping) throw new TerminalError('The gateway was stopped before it was ready');
-  }
-
-  /** Keeps forwarding and rules as they must be, and comes back after the TUN was taken away. */
-  #watchNetwork(running: Running): void {
-    const { log } = this.#parts;
-    let lastTrouble = '';
-    let round = 0;
-    const look = async (): Promise<void> => {
-      try {
-        const report = await running.net.refresh(++round % ROUNDS_PER_RULE_CHECK === 0 ? 'rules' : 'forwarding');
-        if (report.switchedOn.length > 0) log.info({ interfaces: report.switchedOn }, 'Switched forwarding on');
-        if (report.rules === 'reinstalled') log.warn('Reinstalled the nft table that somebody had changed');
-        if (report.tun === 'gone') await this.#replaceTun(running);
-        lastTrouble = '';
-      } catch (error) {
-        const reason = messageOf(error);
-        if (reason !== lastTrouble) log.error({ reason }, 'Forwarding or rules could not be looked after');
-        lastTrouble = reason;
-      }
-    };
-    let timer: NodeJS.Timeout | undefined;
-    let looking: Promise<void> = Promise.resolve();
-    const schedule = (): void => {
-      timer = setTimeout(() => {
-        looking = look().then(() => (this.#stopping ? undefined : schedule()));
-      }, NETWORK_LOOK_MS);
-    };
-    schedule();
-    this.#undo.push(async () => {
-      clearTimeout(timer);
-      await looking;
-      clearTimeout(timer);
-    });
   }
 
   /** Its descriptors are dead for good, so the data plane starts anew with others. */
@@ -304,43 +273,12 @@ export class Gateway {
     const { supervisor } = running;
     switch (request.command) {
       case 'status':
-        return { kind: 'status', status: await this.#status(running, supervisor) };
+        return { kind: 'status', status: await this.#status.read(running.set, supervisor, this.#refused) };
       case 'connections':
         return { kind: 'connections', connections: await supervisor.connections() };
       case 'terminate':
         return { kind: 'terminated', found: await supervisor.terminate(request.connectionId) };
     }
-  }
-
-  async #status({ set }: Running, supervisor: DataPlaneSupervisor): Promise<GatewayStatus> {
-    const { enforcedDigest } = supervisor;
-    const connections = await supervisor.connections().catch(() => []);
-    const state = {
-      desiredPods: 1,
-      readyPods: enforcedDigest === null ? 0 : 1,
-      enforcedDigest,
-      activeConnections: connections.filter(({ status }) => status === 'active').length,
-    };
-    const { config, warnings } = set;
-    this.#statuses = set.statuses(new Map([[config.targetNetwork, state]]), this.#statuses, Date.now());
-    const { endpoint, transport, port, version, digest } = config.snapshot;
-    return {
-      endpoint: endpoint.name,
-      namespace: endpoint.namespace,
-      targetNetwork: config.targetNetwork,
-      transport,
-      port,
-      state: enforcedDigest === null ? 'Restarting' : 'Ready',
-      snapshot: enforcedDigest === digest ? { version, digest } : null,
-      objects: [...this.#statuses.values()].map(({ kind, namespace, name, status }) => ({
-        kind,
-        namespace,
-        name,
-        conditions: status.conditions ?? [],
-      })),
-      refused: this.#refused,
-      warnings: warnings.map(formatFinding),
-    };
   }
 }
 
@@ -387,6 +325,3 @@ const KEY_FILE = 'auth-token.key';
 const KEY_BYTES = 32;
 /** With the undoing of the rest it stays within the 5 s in which SIGTERM has to be obeyed. */
 const SHUTDOWN_LIMIT_MS = 3_500;
-/** A second gateway that ends puts forwarding back: this long at most until we switch it on again. */
-const NETWORK_LOOK_MS = 500;
-const ROUNDS_PER_RULE_CHECK = 10;

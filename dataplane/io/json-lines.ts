@@ -1,4 +1,5 @@
 import type { Readable } from 'node:stream';
+import { ProtocolError } from '../../net/errors.ts';
 
 /** Calls back with each JSON line of a stream; a line that is too long or not JSON ends the stream with an error. */
 export function readJsonLines(stream: Readable, maxLineBytes: number, onValue: (value: unknown) => void): void {
@@ -16,7 +17,7 @@ export function readJsonLines(stream: Readable, maxLineBytes: number, onValue: (
       }
       chunks.push(data.subarray(start));
       held += data.length - start;
-      if (held > maxLineBytes) throw new RangeError(`A line is longer than ${maxLineBytes} bytes`);
+      if (held > maxLineBytes) throw new ProtocolError('line-too-long', `A line is longer than ${maxLineBytes} bytes`);
     } catch (error) {
       stream.destroy(error instanceof Error ? error : undefined);
     }

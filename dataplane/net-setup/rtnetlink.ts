@@ -1,6 +1,6 @@
 import { getSystemErrorName } from 'node:util';
-import type { Netlink, NetlinkSocket } from 'node-netlink';
 import { TerminalError, TransientError } from '../../net/errors.ts';
+import { loadNetlink, type Netlink, type NetlinkSocket } from './netlink-library.ts';
 import {
   decodeAddress,
   decodeLink,
@@ -72,15 +72,6 @@ export class Rtnetlink {
     if (answer.errorCode !== 0)
       throw new TerminalError(`The kernel refused to ${what}: ${getSystemErrorName(-answer.errorCode)}`);
     return answer.packets.map((packet) => packet.payload);
-  }
-}
-
-/** Its native parts are compiled by `make build`; without them the import fails. */
-async function loadNetlink(): Promise<Netlink> {
-  try {
-    return (await import('node-netlink')).default;
-  } catch (cause) {
-    throw new TerminalError('The native parts of node-netlink are missing: run make build', { cause });
   }
 }
 

@@ -35,13 +35,13 @@ test('up, MTU and queue length are set and nothing else is touched', () => {
 
 test('an address goes out in network byte order, local and on-link', () => {
   const bytes = encodeNewAddress({ index: 3, address: 0x0a4d0001, prefixLength: 22 });
-  assert.equal(hex(bytes), '0216000003000000' + '08000200' + '0a4d0001' + '08000100' + '0a4d0001');
+  assert.equal(hex(bytes), ['0216000003000000', '08000200', '0a4d0001', '08000100', '0a4d0001'].join(''));
   assert.deepEqual(decodeAddress(bytes), { index: 3, address: 0x0a4d0001, prefixLength: 22 });
 });
 
 /** What the kernel answers for a link, with the settings as one array. */
 function linkMessage(forwarding: number): Uint8Array {
-  const settings = `${forwarding.toString(16).padStart(2, '0')}000000` + '01000000';
+  const settings = `${forwarding.toString(16).padStart(2, '0')}00000001000000`;
   return Buffer.from(
     '00000100 09000000 01000000 00000000'.replaceAll(' ', '') +
       '09000300' +
