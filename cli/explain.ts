@@ -101,10 +101,13 @@ async function prepare(options: ExplainOptions, io: CommandIo): Promise<Prepared
 function explain(prepared: Prepared, groups: readonly string[], address: Ipv4, to: string): Explanation {
   const evaluation = emptyEvaluation();
   prepared.view.evaluate(address, prepared.interner.idsOf(groups), evaluation);
+  const route = prepared.routes[evaluation.routeIndex];
   const atPrefix = prepared.view
     .rulesAtPrefix(evaluation.rulePrefixIndex)
     .map((index) => prepared.rules[index])
     .filter((rule) => rule !== undefined)
+    // Between clients only all-users rules count.
+    .filter((rule) => rule.allUsers || route?.via !== 'Local')
     .toSorted((a, b) => (a.name < b.name ? -1 : 1));
   const grants = (rule: SnapshotRule): boolean =>
     rule.allUsers || (rule.groupID !== null && groups.includes(rule.groupID));
@@ -113,7 +116,7 @@ function explain(prepared: Prepared, groups: readonly string[], address: Ipv4, t
     to,
     allowed: evaluation.verdict === 'Allowed',
     reason: evaluation.verdict,
-    route: prepared.routes[evaluation.routeIndex]?.name ?? null,
+    route: route?.name ?? null,
     rule: rule?.name ?? null,
     grantedTo: [...new Set(atPrefix.map((one) => (one.allUsers ? 'allUsers' : (one.groupID ?? ''))))].toSorted(),
   };

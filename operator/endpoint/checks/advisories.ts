@@ -2,8 +2,13 @@ import type { AuthorizationRule } from '../../../api/v1alpha1/generated/authoriz
 import type { ClientVpnEndpoint } from '../../../api/v1alpha1/generated/client-vpn-endpoint.ts';
 import type { Route } from '../../../api/v1alpha1/generated/route.ts';
 import type { TargetNetwork } from '../../../api/v1alpha1/generated/target-network.ts';
-import { formatIpv4Prefix, prefixContains, prefixesOverlap, type Ipv4Prefix } from '../../../net/ipv4-prefix.ts';
-import { ipv4Mask } from '../../../net/ipv4-prefix.ts';
+import {
+  formatIpv4Prefix,
+  ipv4Mask,
+  prefixContains,
+  prefixesOverlap,
+  type Ipv4Prefix,
+} from '../../../net/ipv4-prefix.ts';
 import { compareText, prefixOf, type Advisory } from './verdict.ts';
 
 /** A destination that one target network can be asked for and another can't. */
