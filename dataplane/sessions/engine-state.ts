@@ -1,5 +1,6 @@
 import type { DataPlaneConfig } from '../../api/data-plane-config.ts';
 import { TerminalError } from '../../net/errors.ts';
+import type { DataPlaneMemory } from '../process-messages.ts';
 import { GroupInterner } from '../policy/policy-tables.ts';
 import { WrapPacketIds } from '../protocol/wrap-packet-id.ts';
 import { AddressPool } from './address-pool.ts';
@@ -143,6 +144,11 @@ export class EngineState {
 
   unixS(): number {
     return Math.floor(this.options.wallClock() / 1000);
+  }
+
+  /** What must survive a restart. Until the first input that is what the last process left. */
+  leases(): DataPlaneMemory['leases'] {
+    return this.#restored ? this.pool.export(this.wallOffset()) : this.options.memory.leases;
   }
 
   /** Wall clock minus monotonic clock. */

@@ -11,10 +11,11 @@ import type { EngineOptions } from './engine-options.ts';
 import { EngineState } from './engine-state.ts';
 import { onFloated } from './floating.ts';
 import { onLoginDeadline, onPending, onVerdict } from './login.ts';
-import { factsOf, type Peer } from './peer.ts';
+import { factsOf, remoteText, type Peer } from './peer.ts';
 import { startPeer } from './peer-session.ts';
 import { restartPeer } from './pushing.ts';
 import { onRetiringDeadline, startRenewal } from './renewal.ts';
+import type { TcpOpening } from './tcp-openings.ts';
 
 /**
  * All clients of one endpoint on one target network, as a function of what happens: each input returns everything that
@@ -63,7 +64,7 @@ export class Engine {
 
   /** What must survive a restart. */
   leases(): DataPlaneMemory['leases'] {
-    return this.#state.pool.export(this.#state.wallOffset());
+    return this.#state.leases();
   }
 
   /** Whether `shutdown` has run its course. */
@@ -96,7 +97,7 @@ export class Engine {
         this.#onTransportOpened(input.remote);
         return;
       case 'transportClosed':
-        state.tcp.finish(input.remote.key);
+        this.#forgetTcpOpening(input.remote.key);
         for (const peer of state.peers.at(input.remote.key)) closePeer(state, peer, 'transport closed');
         return;
       case 'tlsOutput':
@@ -220,10 +221,14 @@ export class Engine {
   }
 
   #closeTcpOpening(key: string): void {
+    const opening = this.#forgetTcpOpening(key);
+    if (opening !== undefined) this.#state.emit({ kind: 'closeTransport', remote: opening.remote });
+  }
+
+  #forgetTcpOpening(key: string): TcpOpening | undefined {
     const opening = this.#state.tcp.finish(key);
-    if (opening === undefined) return;
-    this.#state.deadlines.delete(opening);
-    this.#state.emit({ kind: 'closeTransport', remote: opening.remote });
+    if (opening !== undefined) this.#state.deadlines.delete(opening);
+    return opening;
   }
 
   #ofTls(tls: number, act: (peer: Peer) => void): void {
@@ -299,7 +304,7 @@ export class Engine {
     const state = this.#state;
     for (let due = state.deadlines.takeDue(state.now); due !== undefined; due = state.deadlines.takeDue(state.now)) {
       if ('kind' in due) {
-        state.event({ kind: 'handshakeFailed', remote: due.remote.key, reason: 'hand-window-over' });
+        state.event({ kind: 'handshakeFailed', remote: remoteText(due.remote), reason: 'hand-window-over' });
         this.#closeTcpOpening(due.remote.key);
       } else {
         state.touch(due);

@@ -60,7 +60,9 @@ export function establish(state: EngineState, peer: Peer, login: Login, granted:
   peer.authToken = granted.authToken;
   peer.authTokenUser = login.sentUsername ? null : encodeBase64(utf8Bytes(identity.username));
   peer.sessionEndsAt = state.now + snapshot.session.timeoutHours * HOUR_MS;
-  peer.renewAt = nextRenewalAt(state);
+  // The AWS client forgets what was typed and has no assertion to send again (protocol 13.1).
+  peer.canRenewUnasked = granted.authToken !== null || !login.sentUsername || login.key.client?.framing !== 'aws';
+  peer.renewAt = nextRenewalAt(state, peer);
   state.peers.markConnected(peer, peerId);
   state.tcp.finish(remote.key);
   const groups = state.interner.idsOf(identity.groups);
@@ -76,9 +78,11 @@ export function establish(state: EngineState, peer: Peer, login: Login, granted:
 }
 
 /** Up to a tenth early, so that clients which came together do not renew together. */
-export function nextRenewalAt(state: EngineState): number {
+export function nextRenewalAt(state: EngineState, peer: Peer): number {
   const { renegotiateMs } = state.options.timers;
-  return renegotiateMs === 0 ? Infinity : state.now + renegotiateMs * (1 - state.fraction() / 10);
+  return renegotiateMs === 0 || !peer.canRenewUnasked
+    ? Infinity
+    : state.now + renegotiateMs * (1 - state.fraction() / 10);
 }
 
 function wireOf(

@@ -75,6 +75,8 @@ export class Peer {
   authTokenUser: string | null = null;
   lingerUntil = Infinity;
   renewAt = Infinity;
+  /** Whether the client can answer a renewal that we start without asking its user. */
+  canRenewUnasked = true;
   sessionEndsAt = Infinity;
   /** A paced restart, to learn something new. */
   restartAt = Infinity;

@@ -66,7 +66,7 @@ export function completeRenewal(
   tunnel.isSwitching = true;
   tunnel.identity = granted.identity;
   state.command({ verb: 'setGroups', peerId, groups: state.interner.idsOf(granted.identity.groups) });
-  peer.renewAt = nextRenewalAt(state);
+  peer.renewAt = nextRenewalAt(state, peer);
   peer.authToken = granted.authToken;
   state.event({ kind: 'renewed', connectionId: peer.connectionId, keyId: key.keyId });
   refreshToken(peer);

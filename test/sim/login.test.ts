@@ -18,6 +18,42 @@ test('connects a client with a certificate, and its data keys fit', () => {
   assert.equal(client.settings?.tunnelAddress, '10.100.0.2');
 });
 
+for (const [address, transport, expected] of [
+  ['198.51.100.1', 'udp', 1400],
+  ['2001:db8::1', 'udp', 1380],
+  ['198.51.100.1', 'tcp', 1386],
+] as const) {
+  test(`tells the tunnel a segment ceiling of ${expected} for ${address} over ${transport}`, () => {
+    const world = new SimulatedWorld({ config: dataPlaneConfig({ snapshot: { transport } }) });
+    world.connect({ address, config: { transport } });
+    assert.equal(world.tunnel.peers.get(0)?.record.maxSegmentBytes, expected);
+  });
+}
+
+test('no event, record or command for others holds a password', () => {
+  const world = new SimulatedWorld({
+    authenticate: (request) => (request.username === 'bob' ? denied('no') : grantByCertificate(request)),
+  });
+  for (const username of ['alice', 'bob']) {
+    const client = world.client({ config: { username, password: 'hunter2-secret' } });
+    client.start();
+    world.advance(2_000);
+  }
+  assert.equal(world.requests.length, 2);
+  const told = JSON.stringify([world.events, world.connections(), world.commands]);
+  assert.ok(!told.includes('hunter2'));
+});
+
+test('TCP peers belong to the thread of their stream', () => {
+  const world = new SimulatedWorld({ config: dataPlaneConfig({ snapshot: { transport: 'tcp' } }), threads: 4 });
+  const client = world.client({ config: { transport: 'tcp' } });
+  client.remote = { ...client.remote, kind: 'tcp', key: 'tcp/515', connection: 0x203 };
+  world.place(client);
+  client.start();
+  world.advance(2_000);
+  assert.deepEqual([...world.tunnel.peers.keys()], [3]);
+});
+
 test('[P47] forgets a client whose TLS is too old, after its alert has had time to arrive', () => {
   const world = new SimulatedWorld();
   const client = world.client({ tls: { manner: 'old-version' } });

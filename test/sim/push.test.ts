@@ -71,6 +71,7 @@ test('[P79] refuses a configuration that could not be pushed as it is, and keeps
   const world = new SimulatedWorld();
   assert.throws(() => world.feed({ kind: 'configChanged', config: bad }), TerminalError);
   world.connect();
+  assert.equal(world.commands.filter(({ verb }) => verb === 'setPolicy').length, 1);
 });
 
 test('[P80] pushes tun-mtu to a client that names its limit, and never more', () => {

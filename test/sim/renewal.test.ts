@@ -212,6 +212,24 @@ test('hears an EXIT under the old key a minute after a renewal, as OpenVPN 3 sen
   assert.equal(world2.eventsOf('disconnected')[0]?.reason, 'client exit');
 });
 
+test('does not start a renewal that an AWS client would have to ask its user for', () => {
+  for (const [authToken, expected] of [
+    [null, []],
+    ['TOKEN', [1]],
+  ] as const) {
+    const world = new SimulatedWorld({
+      timers: { renegotiateMs: 600_000 },
+      authenticate: (request) => {
+        const verdict = grantByCertificate(request);
+        return verdict.kind === 'granted' ? { ...verdict, authToken } : verdict;
+      },
+    });
+    world.connect({ config: { framing: 'aws', username: 'N/A', password: 'CRV1::state::assertion' } });
+    world.advance(700_000);
+    assert.deepEqual(renewedKeys(world), expected);
+  }
+});
+
 test('[P46] takes renewals only under the derived key once dynamic tls-crypt was pushed', () => {
   const key = countingBytes(256, 3);
   const config = dataPlaneConfig({ snapshot: { controlWrap: 'TlsCrypt' }, controlWrapKey: formatStaticKey(key) });

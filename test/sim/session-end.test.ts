@@ -321,6 +321,7 @@ test('leases survive a restart', () => {
   world.connect({ name: 'bob' });
   const leases = world.engine.leases();
   const next = new SimulatedWorld({ memory: { leases, totpSteps: [] } });
+  assert.deepEqual(next.engine.leases(), leases);
   assert.equal(next.connect({ name: 'bob' }).settings?.tunnelAddress, '10.100.0.3');
   assert.equal(next.connect({ name: 'carol' }).settings?.tunnelAddress, '10.100.0.4');
   assert.equal(next.connect({ name: 'alice' }).settings?.tunnelAddress, '10.100.0.2');

@@ -306,6 +306,16 @@ test('closes a TCP connection that sends no hard reset, and one that sends nothi
   assert.equal(openingCount(world), 0);
 });
 
+test('a TCP connection that closes before it says anything leaves nothing behind', () => {
+  const world = new SimulatedWorld({ config: dataPlaneConfig({ snapshot: { transport: 'tcp' } }) });
+  const { remote } = world.client({ config: { transport: 'tcp' } });
+  world.feed({ kind: 'transportOpened', remote });
+  world.feed({ kind: 'transportClosed', remote });
+  assert.equal(world.engine.nextDeadline(), undefined);
+  world.advance(61_000);
+  assert.deepEqual(world.events, []);
+});
+
 test('gives one address only so many unfinished TCP connections', () => {
   const config = dataPlaneConfig({ snapshot: { transport: 'tcp' } });
   const world = new SimulatedWorld({ config, limits: { halfOpenTcpPerAddress: 4 } });
