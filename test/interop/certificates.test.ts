@@ -132,28 +132,72 @@ test('[P49] [C91] who is revoked while connected is cut, nobody else', { skip },
   assert.match(await again.refused(), /AUTH_FAILED,certificate not accepted/);
 });
 
-test('[C92] [C93] a list that cannot be used keeps new clients out and says why', { skip }, async (t) => {
+test(
+  '[C92] a list that runs out keeps new clients out, says why, and leaves the connected alone',
+  { skip },
+  async (t) => {
+    const [, ...rest] = OWN_CA;
+    const source = { secretRef: { name: 'revoked', key: 'crl.pem' } };
+    const listUntil = (date: Date): string => {
+      const nextUpdate = date.toISOString().replaceAll(/[-:T]|\.\d+/g, '');
+      return yamlOf(
+        secret('revoked', { 'crl.pem': pem('X509 CRL', revocationListDer({ authority, serials: [], nextUpdate })) }),
+      );
+    };
+    const world = await World.create(t, {
+      clients: 2,
+      manifests: {
+        'all.yaml': yamlOf(endpoint({ spec: { clientCertificateRevocationList: { source } } }), ...rest),
+        'crl.yaml': listUntil(new Date(Date.now() + 8000)),
+      },
+    });
+    await clientWith(world, alice, [], 0).connected();
+    await waitFor(
+      'the condition',
+      () =>
+        world.gateway
+          .status()
+          .objects.flatMap(({ conditions }) => conditions)
+          .some((c) => c.type === 'RevocationListValid' && c.status === 'False' && c.reason === 'Expired'),
+      20_000,
+    );
+    const kept = clientWith(world, bob, [], 1);
+    await kept.refused();
+    await kept.exited();
+    assert.ok(await world.agent(0).reaches(TARGETS.vpc));
+
+    await world.gateway.apply('crl.yaml', listUntil(new Date(Date.now() + 86_400_000)));
+    await clientWith(world, bob, [], 1).connected();
+  },
+);
+
+test('[C93] an edit to a list that cannot be used is refused, the last good one holds', { skip }, async (t) => {
+  const foreign = await mint({ commonName: 'company ca', authority: true });
   const [, ...rest] = OWN_CA;
   const source = { secretRef: { name: 'revoked', key: 'crl.pem' } };
-  const expired = revocationListDer({ authority, serials: [], nextUpdate: '20250601000000Z' });
+  const listBy = (issuer: TestCertificate): string =>
+    yamlOf(
+      secret('revoked', {
+        'crl.pem': pem('X509 CRL', revocationListDer({ authority: issuer, serials: [aliceSerial] })),
+      }),
+    );
   const world = await World.create(t, {
     manifests: {
       'all.yaml': yamlOf(endpoint({ spec: { clientCertificateRevocationList: { source } } }), ...rest),
-      'crl.yaml': yamlOf(
-        secret('revoked', { 'crl.pem': pem('X509 CRL', revocationListDer({ authority, serials: [] })) }),
-      ),
+      'crl.yaml': listBy(authority),
     },
   });
-  const connected = await clientWith(world, alice).connected();
-  world.gateway.write('crl.yaml', yamlOf(secret('revoked', { 'crl.pem': pem('X509 CRL', expired) })));
-  const condition = await waitFor('the condition', () =>
-    world.gateway
-      .status()
-      .objects.flatMap(({ conditions }) => conditions)
-      .find(({ type, status }) => type === 'RevocationListValid' && status === 'False'),
-  );
-  assert.equal(condition.reason, 'Expired');
-  assert.ok(await world.agent().reaches(TARGETS.vpc), 'who is connected stays');
-  await connected.stop();
-  await clientWith(world, alice).refused();
+  for (const { what, text, reason } of [
+    { what: 'of a foreign CA', text: listBy(foreign), reason: /BadSignature/ },
+    { what: 'that is garbage', text: yamlOf(secret('revoked', { 'crl.pem': 'no list' })), reason: /ParseError/ },
+  ]) {
+    await t.test(`a list ${what}`, async () => {
+      world.gateway.write('crl.yaml', text);
+      await waitFor('the refusal', () => world.gateway.status().refused?.findings.some((line) => reason.test(line)));
+      const client = clientWith(world, alice);
+      await client.refused();
+      await client.exited();
+    });
+  }
+  await clientWith(world, bob).connected();
 });

@@ -102,7 +102,7 @@ export class World {
     for (const [index, { log }] of this.#clients.entries()) {
       console.log(
         `--- log of client ${index + 1}\n${log.lines
-          .filter((line) => !/^ {2}\w+ = /.test(line))
+          .filter((line) => !/^ {2}\S+ = /.test(line))
           .slice(-60)
           .join('\n')}`,
       );
