@@ -50,7 +50,11 @@ export interface LocalUser {
   readonly name: string;
   /** argon2id PHC string. */
   readonly passwordHash: string;
+  /** Only the first GROUPS_PER_USER count. */
   readonly groups: readonly string[];
   /** base32, RFC 6238; absent: no second factor. */
   readonly totpSecret?: string;
 }
+
+/** The guide's quota. */
+export const GROUPS_PER_USER = 200;

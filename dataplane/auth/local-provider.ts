@@ -1,6 +1,6 @@
 import { createHash, randomBytes } from 'node:crypto';
 import { setTimeout as delay } from 'node:timers/promises';
-import type { LocalUser } from '../../api/data-plane-config.ts';
+import { GROUPS_PER_USER, type LocalUser } from '../../api/data-plane-config.ts';
 import { denial, type Denial, type LoginTokens, type UsedTotpStep } from './authenticator.ts';
 import { parsePasswordHash, unmatchableHash, verifyPassword, type PasswordHash } from './password-hash.ts';
 import { isStaticChallengeAnswer, parseStaticChallengeAnswer } from './static-challenge.ts';
@@ -161,7 +161,7 @@ function accountOf(user: LocalUser, secondFactor: 'totp' | 'none'): Account {
     .update(JSON.stringify([user.passwordHash, user.totpSecret ?? '', secondFactor]))
     .digest('hex');
   return {
-    groups: user.groups.slice(0, MAX_GROUPS),
+    groups: user.groups.slice(0, GROUPS_PER_USER),
     hash: parsePasswordHash(user.passwordHash),
     totpSecret: user.totpSecret === undefined ? undefined : decodeBase32(user.totpSecret),
     subject: `${user.name}\n${credentials}`,
@@ -176,7 +176,6 @@ async function waitFor(ms: number, signal: AbortSignal): Promise<void> {
 const HASH_CONCURRENCY = 2;
 // At 50 ms each, the last in the queue waits under two seconds.
 const HASH_QUEUE = 64;
-const MAX_GROUPS = 200;
 // As long as 255 characters can be.
 const MAX_NAME_BYTES = 1020;
 const NOT_ACCEPTED = 'user name, password or code not accepted';

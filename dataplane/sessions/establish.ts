@@ -22,9 +22,9 @@ type Granted = Extract<AuthenticationVerdict, { kind: 'granted' }>;
 /** The one place where a login becomes a connection: address, peer id, data path, then the client's configuration. */
 export function establish(state: EngineState, peer: Peer, login: Login, granted: Granted): EstablishOutcome {
   const { session, negotiated, remote } = peer;
-  const { identity } = granted;
   if (negotiated === undefined) return { kind: 'refused', reason: 'nothing was negotiated' };
   const { snapshot, withdrawals } = state.served;
+  const identity = withdrawals.current(granted.identity);
   const withdrawn = withdrawals.reasonFor(identity);
   if (withdrawn !== undefined) return { kind: 'withdrawn', reason: withdrawn };
 

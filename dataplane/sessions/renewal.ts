@@ -43,7 +43,9 @@ export function completeRenewal(
     endPeer(state, peer, 'identity changed at a renewal', authFailedMessage('the identity has changed'));
     return;
   }
-  const withdrawn = state.served.withdrawals.reasonFor(granted.identity);
+  const { withdrawals } = state.served;
+  const identity = withdrawals.current(granted.identity);
+  const withdrawn = withdrawals.reasonFor(identity);
   if (withdrawn !== undefined) {
     endPeer(state, peer, withdrawn, haltMessage(withdrawn));
     return;
@@ -64,8 +66,8 @@ export function completeRenewal(
   tunnel.retiringUntil = key.createdMs + state.options.timers.transitionWindowMs;
   tunnel.keyId = key.keyId;
   tunnel.isSwitching = true;
-  tunnel.identity = granted.identity;
-  state.command({ verb: 'setGroups', peerId, groups: state.interner.idsOf(granted.identity.groups) });
+  tunnel.identity = identity;
+  state.command({ verb: 'setGroups', peerId, groups: state.interner.idsOf(identity.groups) });
   peer.renewAt = nextRenewalAt(state, peer);
   peer.authToken = granted.authToken;
   state.event({ kind: 'renewed', connectionId: peer.connectionId, keyId: key.keyId });

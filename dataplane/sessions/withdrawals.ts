@@ -1,5 +1,5 @@
 import type { Identity } from '../../api/authentication.ts';
-import type { SecretMaterial } from '../../api/data-plane-config.ts';
+import { GROUPS_PER_USER, type SecretMaterial } from '../../api/data-plane-config.ts';
 import type { SnapshotAuthentication } from '../../api/endpoint-snapshot.ts';
 import { isRevoked, revocationIndexOf, type RevocationIndex } from '../../api/revocation-lookup.ts';
 
@@ -14,7 +14,7 @@ export class Withdrawals {
     this.#lists = revocation.kind === 'List' ? revocation.lists.map(revocationIndexOf) : [];
     const isLocal = authentication.identityProvider?.type === 'Local' && secrets.localUsers !== null;
     this.#groupsOfUser = isLocal
-      ? new Map(secrets.localUsers?.users.map((user) => [user.name, user.groups] as const))
+      ? new Map(secrets.localUsers?.users.map((user) => [user.name, user.groups.slice(0, GROUPS_PER_USER)] as const))
       : null;
   }
 
@@ -24,6 +24,11 @@ export class Withdrawals {
     if (certificateSerial !== null && isRevoked(this.#lists, certificateSerial)) return 'certificate revoked';
     if (this.#groupsOfUser !== null && !this.#groupsOfUser.has(identity.username)) return 'user removed';
     return undefined;
+  }
+
+  /** The identity with its groups as they are now: they may have changed since its login was granted. */
+  current(identity: Identity): Identity {
+    return { ...identity, groups: this.groupsOf(identity) ?? identity.groups };
   }
 
   /** The user's groups now, or undefined where they are known only at a login. */

@@ -53,3 +53,12 @@ test('knows users only where a local provider decides', () => {
   assert.equal(mutualOnly.reasonFor(identity('bob', null)), undefined);
   assert.equal(mutualOnly.groupsOf(identity('alice', null)), undefined);
 });
+
+test('[C76] takes the groups as they are now, and no more than 200 of them', () => {
+  const groups = Array.from({ length: 201 }, (_, index) => `group-${index + 1}`);
+  const local = withdrawalsFrom({
+    users: [{ name: 'alice', passwordHash: '', groups }],
+    snapshot: { authentication: { mutual: false, identityProvider: { name: 'p', type: 'Local', mfa: null } } },
+  });
+  assert.deepEqual(local.current({ ...identity('alice', null), groups: ['left'] }).groups, groups.slice(0, 200));
+});
