@@ -113,10 +113,11 @@ export class KeyState {
     this.#awaitsTls = true;
   }
 
-  pushTlsOutput(bytes: Uint8Array): void {
-    if (this.#phase === 'gone') return;
+  /** @returns false when the client has left too much unacknowledged: the stream has a hole and the key is of no more use. */
+  pushTlsOutput(bytes: Uint8Array): boolean {
+    if (this.#phase === 'gone') return true;
     this.#awaitsTls = false;
-    this.send.pushStream(bytes);
+    return this.send.pushStream(bytes);
   }
 
   /** Whether the client has acknowledged everything that was said. */

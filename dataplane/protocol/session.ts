@@ -134,8 +134,9 @@ export class Session {
   onTlsOutput(tls: number, bytes: Uint8Array, nowMs: number): void {
     const key = this.#keyOfTls(tls);
     if (key === undefined) return;
-    key.pushTlsOutput(bytes);
+    const fits = key.pushTlsOutput(bytes);
     this.#flush(key, nowMs);
+    if (!fits && key !== this.#retiring) this.#port.onKeyFailed(key, 'acknowledges-too-little');
   }
 
   onTlsReady(tls: number, facts: TlsFacts): KeyState | undefined {

@@ -3,7 +3,7 @@ import { utf8Bytes } from '../protocol/bytes.ts';
 import { decodeControlHeader, type ControlDrop, type ControlPacket } from '../protocol/control-packet.ts';
 import type { ControlWrap } from '../protocol/control-wrap.ts';
 import { Opcode } from '../protocol/opcode.ts';
-import { checkCookie, cookieSlotOf, makeCookie, serverResetTlv } from '../protocol/session-cookie.ts';
+import { checkCookie, cookieSecretFrom, cookieSlotOf, makeCookie, serverResetTlv } from '../protocol/session-cookie.ts';
 import { WrapPacketIds, type WrapPacketId } from '../protocol/wrap-packet-id.ts';
 import type { ControlWraps, OpeningWrap } from './control-wraps.ts';
 import type { Remote } from './engine-io.ts';
@@ -50,7 +50,7 @@ export interface AdmissionOptions {
  */
 export class AdmissionControl {
   readonly #options: AdmissionOptions;
-  readonly #cookieSecret: Uint8Array;
+  readonly #cookieSecret: ReturnType<typeof cookieSecretFrom>;
   readonly #answers: NetworkLimit;
   readonly #startsPerNetwork: NetworkLimit;
   readonly #starts: TokenBucket;
@@ -58,7 +58,7 @@ export class AdmissionControl {
   constructor(options: AdmissionOptions) {
     const { limits, random } = options;
     this.#options = options;
-    this.#cookieSecret = random(32);
+    this.#cookieSecret = cookieSecretFrom(random(32));
     const salt = random(4).reduce((value, byte) => ((value << 8) | byte) >>> 0, 0);
     this.#answers = new NetworkLimit(limits.answersPerNetwork, limits.answersTotal, salt);
     this.#startsPerNetwork = new NetworkLimit(limits.startsPerNetwork, Infinity, salt);
