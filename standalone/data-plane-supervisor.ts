@@ -20,7 +20,11 @@ export interface SupervisorOptions {
   readonly onGivenUp: (reason: string) => void;
 }
 
-export type ApplyOutcome = { readonly kind: 'applied' } | { readonly kind: 'rejected'; readonly reason: string };
+export type ApplyOutcome =
+  | { readonly kind: 'applied' }
+  | { readonly kind: 'rejected'; readonly reason: string }
+  /** No answer in time; it is what the data plane will be started with if it has to be restarted. */
+  | { readonly kind: 'pending' };
 
 interface Waiting {
   readonly version: number;
@@ -56,7 +60,7 @@ export class DataPlaneSupervisor {
     await up.promise;
   }
 
-  /** Sends a configuration and waits until it is enforced or refused. @throws TransientError when no answer comes */
+  /** Sends a configuration and waits until it is enforced or refused. */
   async apply(config: DataPlaneConfig): Promise<ApplyOutcome> {
     const before = this.#config;
     this.#config = config;
@@ -64,11 +68,9 @@ export class DataPlaneSupervisor {
       this.#waiting.push({ version: config.snapshot.version, resolve });
     });
     this.#process?.apply(config);
-    const late = delay(APPLY_LIMIT_MS, undefined, { ref: false }).then(() => 'late' as const);
+    const late = delay(APPLY_LIMIT_MS, undefined, { ref: false }).then(() => ({ kind: 'pending' }) as const);
     const outcome = await Promise.race([answered, late]);
     this.#waiting = this.#waiting.filter((waiting) => waiting.version > config.snapshot.version);
-    // The configuration stays the one to enforce: a restarted data plane starts with it.
-    if (outcome === 'late') throw new TransientError('The data plane has not confirmed the new configuration yet');
     if (outcome.kind === 'rejected') this.#config = before;
     return outcome;
   }
@@ -116,6 +118,8 @@ export class DataPlaneSupervisor {
       switch (notice.kind) {
         case 'ready':
           wasReady = true;
+          // An edit that came while it was starting: until now it took none.
+          if (this.#config !== startedWith) this.#process?.apply(this.#config);
           firstUp.resolve();
           return this.#options.onUp();
         case 'failed':
@@ -130,10 +134,11 @@ export class DataPlaneSupervisor {
           return this.#settle(notice.version, { kind: 'rejected', reason: notice.reason });
       }
     };
+    const startedWith = this.#config;
     const startedAt = performance.now();
     const process = new DataPlaneProcess({
       descriptors: this.#options.descriptors,
-      start: { ...this.#options.start, config: this.#config, memory: this.#options.memory() },
+      start: { ...this.#options.start, config: startedWith, memory: this.#options.memory() },
       onNotice,
     });
     this.#process = process;

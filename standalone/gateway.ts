@@ -66,6 +66,9 @@ export class Gateway {
   readonly #status = new StatusReader();
   #refused: GatewayStatus['refused'] = null;
   #watch: ManifestWatch | undefined;
+  #isReady = false;
+  /** Files changed while the first set was being set up. */
+  #missedEdit = false;
   #stopping = false;
   #starting: Promise<void> | undefined;
 
@@ -100,8 +103,8 @@ export class Gateway {
     const { endpoint, transport, port } = set.config.snapshot;
     const ready = { endpoint: endpoint.name, targetNetwork: set.config.targetNetwork, transport, port };
     log.info({ ...ready, version: set.config.snapshot.version }, 'Ready');
-    // What changed while the first set was being set up.
-    watch.look();
+    this.#isReady = true;
+    if (this.#missedEdit) watch.look('forget');
   }
 
   /** Reads the manifests again even if they have not changed. */
@@ -189,7 +192,7 @@ export class Gateway {
       onMemory: (memory) => this.#memory.update(memory),
       onProcess: (dataPlane) => this.#record(() => this.#recorder.set({ dataPlane })),
       onDown: (event) => log.error(event, 'The data plane ended and will be restarted'),
-      onUp: () => log.debug('The data plane is ready'),
+      onUp: () => this.#isReady && log.info('The data plane is back'),
       onGivenUp,
     });
     running.supervisor = supervisor;
@@ -218,7 +221,8 @@ export class Gateway {
 
   async #reload(): Promise<void> {
     const running = this.#running;
-    if (running === undefined || this.#setOptions === undefined || this.#stopping) return;
+    if (!this.#isReady) this.#missedEdit = true;
+    if (!this.#isReady || running === undefined || this.#setOptions === undefined || this.#stopping) return;
     const startedAt = performance.now();
     try {
       const { set, findings } = await readGatewaySet(this.#setOptions, running.set, Date.now());
@@ -237,7 +241,9 @@ export class Gateway {
       const outcome = await running.supervisor?.apply(set.config);
       if (outcome?.kind === 'rejected') return this.#refuse([`the data plane refused it: ${outcome.reason}`]);
       const milliseconds = Math.round(performance.now() - startedAt);
-      log.info({ version: set.config.snapshot.version, milliseconds }, 'Applied');
+      const { version } = set.config.snapshot;
+      if (outcome?.kind === 'applied') log.info({ version, milliseconds }, 'Applied');
+      else log.warn({ version, milliseconds }, 'The data plane has not confirmed the edit yet');
     }
     running.set = set;
     this.#warn(set.warnings);

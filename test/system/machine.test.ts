@@ -360,6 +360,27 @@ test('an edit is enforced, a bad one refused with its finding in the status', { 
   assert.equal(gateway.enforcedVersion(), version + 2);
 });
 
+test('an edit during the start and one while the data plane is restarting both come to hold', { skip }, async (t) => {
+  const world = lab(t);
+  const gateway = new Gateway({ lab: world, manifests: MANIFESTS });
+  t.after(async () => {
+    gateway.signal('SIGKILL');
+    await gateway.exited();
+  });
+  gateway.spawn();
+  const edit = (cidr: string): void => gateway.write('all.yaml', yamlOf(endpoint(), targetNetwork(), rule(cidr)));
+  await waitFor('the state folder', () => existsSync(join(gateway.stateDir, 'run.json')));
+  edit('192.168.0.0/25');
+  const holds = (cidr: string): boolean =>
+    gateway.status().snapshot !== null &&
+    gateway.status().objects.some(({ name }) => name === `rule-${cidr.replaceAll(/[./]/g, '-')}-all`);
+  await gateway.log.waitFor(/"msg":"Ready"/);
+  await waitFor('the edit during the start', () => holds('192.168.0.0/25'));
+  process.kill(dataPlanePid(gateway), 'SIGKILL');
+  edit('192.168.0.0/26');
+  await waitFor('the edit during the restart', () => holds('192.168.0.0/26'));
+});
+
 test('without root the command says so', { skip }, () => {
   const unprivileged = ['--reuid=65534', '--regid=65534', '--clear-groups', '--', join(ROOT, 'bin', 'clientvpn')];
   const options = ['standalone', '--manifests', '/', '--state-dir', '/tmp/nobody-state'];
