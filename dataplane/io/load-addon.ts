@@ -37,8 +37,10 @@ type ColdCalls = Pick<
   | 'tcpListen'
   | 'pollAdd'
   | 'pollModify'
+  | 'keyForwardForTest'
   | 'counters'
   | 'counterNames'
+  | 'monotonicMs'
   | 'formatAddress'
   | 'parseAddress'
 >;
@@ -57,15 +59,18 @@ interface NativeBinding extends Hot {
     decryptKey: Uint8Array,
     decryptIv: Uint8Array,
   ): number;
+  keyForwardForTest(handle: number, packetId: Float64Array, epoch: number): void;
   tcpListen(local: Uint8Array, facts: Int32Array): void;
   pollAdd(poll: number, fd: number, tag: number, write: number): void;
   pollModify(poll: number, fd: number, tag: number, write: number): void;
-  counterNames(): string;
 }
 
 /** Options become positional numbers here, so that the native side parses no objects; hot calls go straight through. */
 function withColdCalls(native: NativeBinding): NativeAddon {
-  const names = native.counterNames().split(' ');
+  const names = COUNTER_NAMES;
+  // Both clocks are CLOCK_MONOTONIC; performance.now() counts from the start of its thread.
+  const [seconds, nanoseconds] = process.hrtime();
+  const threadStartMs = seconds * 1e3 + nanoseconds / 1e6 - performance.now();
   const registerBatch = (arrays: BatchArrays): BatchHandle =>
     native.registerBatch(arrays, arrays.regionBytes ?? RECEIVE_REGION_BYTES.gro);
   return {
@@ -91,6 +96,7 @@ function withColdCalls(native: NativeBinding): NativeAddon {
     },
     keyInstall: ({ cipher, epochFormat, encryptKey, encryptIv, decryptKey, decryptIv }) =>
       native.keyInstall(CIPHERS.indexOf(cipher), epochFormat ? 1 : 0, encryptKey, encryptIv, decryptKey, decryptIv),
+    keyForwardForTest: (handle, packetId, epoch) => native.keyForwardForTest(handle, Float64Array.of(packetId), epoch),
     tcpListen: ({ address, port }) => {
       const facts = new Int32Array(2);
       native.tcpListen(parseAddress(address, port), facts);
@@ -104,6 +110,7 @@ function withColdCalls(native: NativeBinding): NativeAddon {
       return Object.fromEntries(names.map((name, index) => [name, values[index]]));
     },
     counterNames: () => names,
+    monotonicMs: () => threadStartMs + performance.now(),
     formatAddress,
     parseAddress,
   };
@@ -120,6 +127,7 @@ function singleSender(native: NativeBinding, registerBatch: NativeAddon['registe
     const { arrays, handle } = single;
     arrays.bytes.set(bytes);
     arrays.length[0] = bytes.length;
+    if (remote.length < arrays.remotes.length) throw new RangeError('Expected the address of a remote');
     arrays.remotes.set(remote.subarray(0, arrays.remotes.length));
     const sent = native.udpSend(fd, handle, 1);
     return sent === 1 ? bytes.length : Math.min(sent, -NOT_TAKEN);
@@ -157,5 +165,28 @@ function packageRoot(): string {
 
 /** In the order of keyInstall in aead.cc. */
 const CIPHERS: readonly string[] = ['AES-128-GCM', 'AES-192-GCM', 'AES-256-GCM', 'CHACHA20-POLY1305'];
+/** In the order of Counters in addon.h. */
+const COUNTER_NAMES: readonly string[] = [
+  'receiveCalls',
+  'receivedDatagrams',
+  'receiveTruncated',
+  'sendCalls',
+  'sentDatagrams',
+  'sendErrors',
+  'gsoRuns',
+  'gsoRefused',
+  'tunReads',
+  'tunReadPackets',
+  'tunWrites',
+  'tunWrittenPackets',
+  'tunWriteErrors',
+  'coalescedRuns',
+  'openCalls',
+  'opened',
+  'openFailed',
+  'sealCalls',
+  'sealed',
+  'sealFailed',
+];
 /** EAGAIN: what a caller that only asks "was it sent" needs to know. */
 const NOT_TAKEN = 11;

@@ -6,7 +6,6 @@
 
 #include <cerrno>
 #include <cstring>
-#include <initializer_list>
 #include <memory>
 #include <string>
 #include <vector>
@@ -40,7 +39,7 @@ struct Batch {
 #undef X
   size_t bytesSize = 0;
   uint32_t capacity = 0, rows = 0, regionBytes = 0;
-  std::vector<napi_ref> buffers;  // distinct ArrayBuffers: kept alive, and looked at for having been transferred away
+  std::vector<napi_ref> buffers;  // kept alive, and looked at for having been transferred away
   std::unique_ptr<GsoLimit[]> gsoLimits;
 
   // @returns the slot's bytes, null if they lie outside `bytes`.
@@ -51,15 +50,11 @@ struct Batch {
   }
 };
 
-#define COUNTERS(X)                                                                                    \
-  X(receiveCalls) X(receivedDatagrams) X(receiveTruncated) X(sendCalls) X(sentDatagrams) X(sendErrors) \
-  X(gsoRuns) X(gsoRefused) X(tunReads) X(tunReadPackets) X(tunWrites) X(tunWrittenPackets)             \
-  X(tunWriteErrors) X(coalescedRuns) X(openCalls) X(opened) X(openFailed) X(sealCalls) X(sealed) X(sealFailed)
-
+// In the order of COUNTER_NAMES in dataplane/io/load-addon.ts.
 struct Counters {
-#define X(name) uint64_t name = 0;
-  COUNTERS(X)
-#undef X
+  uint64_t receiveCalls, receivedDatagrams, receiveTruncated, sendCalls, sentDatagrams, sendErrors, gsoRuns, gsoRefused;
+  uint64_t tunReads, tunReadPackets, tunWrites, tunWrittenPackets, tunWriteErrors, coalescedRuns;
+  uint64_t openCalls, opened, openFailed, sealCalls, sealed, sealFailed;
 };
 
 constexpr unsigned kMessages = 64;     // datagrams or GSO runs for each system call
@@ -82,8 +77,8 @@ struct UdpScratch {
 struct Instance {
   std::vector<std::unique_ptr<Batch>> batches;  // the index is the handle; never reused
   std::vector<std::shared_ptr<void>> watches;   // of watchReadable
-  Counters counters;
-  UdpScratch udp;
+  Counters counters{};
+  UdpScratch udp{};
 };
 
 struct Bytes {
@@ -95,7 +90,6 @@ struct Bytes {
 class Call {
  public:
   Call(napi_env env, napi_callback_info info);
-  double number(size_t index);
   int32_t integer(size_t index);
   int32_t descriptor(size_t index);
   Bytes array(size_t index, napi_typedarray_type type, size_t atLeast);
@@ -110,8 +104,14 @@ class Call {
   // These throw and return 0.
   int64_t typeError(const std::string& message) { return fail(napi_throw_type_error, nullptr, message); }
   int64_t rangeError(const std::string& message) { return fail(napi_throw_range_error, nullptr, message); }
-  int64_t slotError(uint32_t slot) { return rangeError("Slot " + std::to_string(slot) + " lies outside bytes, or names no row or no key"); }
-  int64_t systemError(const std::string& what, int error) { return fail(napi_throw_error, strerrorname_np(error), what + ": " + strerror(error)); }
+  int64_t slotError(uint32_t slot) {
+    return rangeError("Slot " + std::to_string(slot) + " lies outside bytes, or names no row or no key");
+  }
+  int64_t systemError(const std::string& what, int error) {
+    return fail(napi_throw_error, strerrorname_np(error), what + ": " + strerror(error));
+  }
+  // What a system call returned, unless it failed.
+  int64_t checked(const char* what, int result) { return result >= 0 || failed_ ? result : systemError(what, errno); }
 
   napi_env env;
   napi_value args[6] = {};
@@ -135,7 +135,7 @@ inline int64_t writeFacts(const Bytes& out, std::initializer_list<int32_t> facts
 }
 
 #define EXPORTS(X)                                                                                          \
-  X(registerBatch) X(releaseBatch) X(countersInto) X(counterNames) X(monotonicMs) X(close)                  \
+  X(registerBatch) X(releaseBatch) X(countersInto) X(close)                                                   \
   X(udpOpen) X(udpSteer) X(udpReceive) X(udpSend) X(tunOpen) X(tunOffload) X(tunRead) X(tunWrite)           \
   X(keyInstall) X(keyFree) X(keyUsage) X(keyForwardForTest) X(open) X(seal)                                 \
   X(tcpListen) X(tcpAccept) X(tcpReceive) X(tcpSend) X(eventCreate) X(eventSignal) X(eventClear)            \

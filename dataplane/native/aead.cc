@@ -23,10 +23,6 @@ struct Table {
 
 std::atomic<Key*>& entryOf(int32_t handle) { return table.keys[static_cast<uint32_t>(handle) % kCapacity]; }
 
-bool allZero(const Bytes& bytes) {
-  return std::all_of(bytes.data, bytes.data + bytes.size, [](uint8_t byte) { return byte == 0; });
-}
-
 // @returns the key, null for a handle that is not, or no longer, one.
 Key* findKey(int32_t handle) {
   Key* key = handle < 0 ? nullptr : entryOf(handle).load(std::memory_order_acquire);
@@ -110,59 +106,49 @@ struct Job {
   uint8_t flags = 0, offload = 0;
   SegmentPlan plan{};
 
-  bool prepare(const Batch& input, uint32_t slot);
+  bool prepare(const Batch& input, uint32_t slot) {
+    header = input.header[slot];
+    flags = input.flags[slot];
+    offload = input.offload[slot];
+    layout = layoutOf(static_cast<uint8_t>(header >> 27), key->epochFormat);
+    plan = {0, 0, length, length, 1, false};
+    if (layout == nullptr || length == 0) return false;
+    if (segmented()) {
+      if (!planSegments(data, length, offload & kGsoMask, input.segmentBytes[slot], &plan)) return false;
+    } else if (offload & kNeedsChecksum) {
+      checksumStart = input.checksumStart[slot];
+      checksumOffset = input.checksumOffset[slot];
+      if (checksumStart + checksumOffset + 2 > length) return false;
+    }
+    return innerBytes(0) + overhead() <= 65535;
+  }
+
   bool segmented() const { return (offload & kGsoMask) != 0; }
-  uint32_t overhead() const { return layout->headBytes + kTagBytes + (flags & kTcpPrefix ? 2 : 0) + (flags & kFramingByte ? 1 : 0); }
+  uint32_t overhead() const {
+    return layout->headBytes + kTagBytes + (flags & kTcpPrefix ? 2 : 0) + (flags & kFramingByte ? 1 : 0);
+  }
   uint32_t innerBytes(uint32_t index) const { return plan.headerBytes + plan.payloadOf(index); }
   uint64_t totalBytes() const { return static_cast<uint64_t>(plan.count) * plan.headerBytes + plan.payloadBytes; }
-  uint32_t write(uint32_t index, uint64_t id, uint8_t* out) const;
+
+  // Builds packet `index` where it is encrypted. @returns its size on the wire, 0 if the cipher failed.
+  uint32_t write(uint32_t index, uint64_t id, uint8_t* out) const {
+    const uint32_t inner = innerBytes(index), size = inner + (flags & kFramingByte ? 1 : 0), wire = inner + overhead();
+    uint8_t* head = out;
+    if (flags & kTcpPrefix) {
+      put16(head, wire - 2);
+      head += 2;
+    }
+    put32(head, header);  // V1: all but its first byte is written over
+    if (layout->epochs) put32(head + 4, key->sending.epoch << 16 | static_cast<uint32_t>(id >> 32));
+    put32(head + layout->headBytes - 4, static_cast<uint32_t>(id));
+    uint8_t* packet = layout->text(head);
+    if (flags & kFramingByte) *packet++ = kFramingNone;
+    if (segmented()) writeSegment(plan, data, index, packet);
+    else memcpy(packet, data, inner);
+    if (!segmented() && (offload & kNeedsChecksum) != 0) finishChecksum(packet, inner, checksumStart, checksumOffset);
+    return crypt(key->sending.context, *layout, key->sending.iv, head, size) ? wire : 0;
+  }
 };
-
-bool Job::prepare(const Batch& input, uint32_t slot) {
-  header = input.header[slot];
-  flags = input.flags[slot];
-  offload = input.offload[slot];
-  layout = layoutOf(static_cast<uint8_t>(header >> 27), key->epochFormat);
-  plan = {0, 0, length, length, 1, false};
-  if (layout == nullptr || length == 0) return false;
-  if (segmented()) {
-    if (!planSegments(data, length, offload & kGsoMask, input.segmentBytes[slot], &plan)) return false;
-  } else if (offload & kNeedsChecksum) {
-    checksumStart = input.checksumStart[slot];
-    checksumOffset = input.checksumOffset[slot];
-    if (checksumStart + checksumOffset + 2 > length) return false;
-  }
-  return innerBytes(0) + overhead() <= 65535;
-}
-
-// Builds packet `index` where it is encrypted. @returns its size on the wire, 0 if the cipher failed.
-uint32_t Job::write(uint32_t index, uint64_t id, uint8_t* out) const {
-  const uint32_t inner = innerBytes(index), size = inner + (flags & kFramingByte ? 1 : 0), wire = inner + overhead();
-  uint8_t* head = out;
-  if (flags & kTcpPrefix) {
-    put16(head, wire - 2);
-    head += 2;
-  }
-  put32(head, header);  // V1: all but its first byte is written over
-  if (layout->epochs) put32(head + 4, key->sending.epoch << 16 | static_cast<uint32_t>(id >> 32));
-  put32(head + layout->headBytes - 4, static_cast<uint32_t>(id));
-  uint8_t* packet = layout->text(head);
-  if (flags & kFramingByte) *packet++ = kFramingNone;
-  if (segmented()) writeSegment(plan, data, index, packet);
-  else memcpy(packet, data, inner);
-  if (!segmented() && (offload & kNeedsChecksum) != 0) finishChecksum(packet, inner, checksumStart, checksumOffset);
-  return crypt(key->sending.context, *layout, key->sending.iv, head, size) ? wire : 0;
-}
-
-void emit(const Batch& input, uint32_t from, const Batch& output, uint32_t to, size_t offset, uint32_t length) {
-  output.offset[to] = static_cast<uint32_t>(offset);
-  output.length[to] = length;
-  output.verdict[to] = kSend;
-  output.peer[to] = input.peer[from];
-  output.key[to] = input.key[from];
-  output.flags[to] = input.flags[from];
-  output.source[to] = static_cast<int32_t>(from);
-}
 
 }  // namespace
 
@@ -177,11 +163,14 @@ int64_t exported::keyInstall(Call& call) {
   key->cipher = ciphers[cipher];
   key->limited = cipher != 3;
   key->epochFormat = epochFormat != 0;
-  const size_t keyBytes = key->epochFormat ? kSecretBytes : static_cast<size_t>(EVP_CIPHER_get_key_length(key->cipher));
-  if (encryptKey.size != keyBytes || decryptKey.size != keyBytes) return call.rangeError("Expected keys of " + std::to_string(keyBytes) + " bytes");
-  if (!key->epochFormat && (encryptIv.size != 8 || decryptIv.size != 8)) return call.rangeError("Expected implicit IVs of 8 bytes");
-  if (allZero(encryptKey) || allZero(decryptKey)) return call.rangeError("A key is all zero");
-  if (!key->setUp(encryptKey.data, encryptIv.data, decryptKey.data, decryptIv.data)) return call.systemError("cipher", ENOMEM);
+  const size_t keyBytes = key->epochFormat ? kSecretBytes : keyBytesOf(key->cipher);
+  const bool ivs = key->epochFormat || (encryptIv.size == 8 && decryptIv.size == 8);
+  if (encryptKey.size != keyBytes || decryptKey.size != keyBytes || !ivs)
+    return call.rangeError("Expected keys of " + std::to_string(keyBytes) + " bytes and implicit IVs of 8");
+  constexpr uint8_t kZero[kSecretBytes]{};
+  if (memcmp(encryptKey.data, kZero, keyBytes) == 0 || memcmp(decryptKey.data, kZero, keyBytes) == 0)
+    return call.rangeError("A key is all zero");
+  if (!key->setUp(encryptKey.data, encryptIv.data, decryptKey.data, decryptIv.data)) return call.systemError("cipher", EIO);
   const std::lock_guard<std::mutex> guard(table.lock);
   for (uint32_t tried = 0; tried < kCapacity; tried++) {
     const uint32_t index = table.next++ % kCapacity;
@@ -216,11 +205,12 @@ int64_t exported::keyUsage(Call& call) {
 
 int64_t exported::keyForwardForTest(Call& call) {
   Key* key = findKey(call.integer(0));
-  const double packetId = call.number(1);
+  const Bytes value = call.array(1, napi_float64_array, 1);
   const int32_t epoch = call.integer(2);
+  const double packetId = call.failed() ? 0 : *reinterpret_cast<const double*>(value.data);
   const bool sane = !call.failed() && key != nullptr && packetId >= 0 && packetId < 0x1p48 && epoch >= 0;
-  if (!sane || !key->forward(static_cast<uint64_t>(packetId), static_cast<uint32_t>(epoch))) call.rangeError("The key cannot go there");
-  return 0;
+  const bool moved = sane && key->forward(static_cast<uint64_t>(packetId), static_cast<uint32_t>(epoch));
+  return moved ? 0 : call.rangeError("The key cannot go there");
 }
 
 int64_t exported::open(Call& call) {
@@ -247,8 +237,9 @@ int64_t exported::seal(Call& call) {
   const Batch* input = call.batch(0);
   const uint32_t count = call.count(2, input), from = call.count(1, input);
   const Batch* output = call.batch(3);
-  if (!call.failed() && (from > count || input == output)) call.rangeError("Sealing needs two batches and slots in order");
   if (call.failed()) return 0;
+  const bool apart = input->bytes + input->bytesSize <= output->bytes || output->bytes + output->bytesSize <= input->bytes;
+  if (from > count || !apart) return call.rangeError("Sealing needs slots in order and an output of its own");
   Counters& counters = call.instance->counters;
   counters.sealCalls++;
   uint32_t produced = 0, slot = from, length = 0;
@@ -261,17 +252,25 @@ int64_t exported::seal(Call& call) {
     Job job{findKey(handle), data, length};
     if (job.key == nullptr || data == nullptr) return call.slotError(slot);
     bool possible = job.prepare(*input, slot);
-    const uint64_t total = job.totalBytes(), wire = possible ? total + static_cast<uint64_t>(job.plan.count) * job.overhead() : 0;
-    const bool fits = job.plan.count <= output->capacity - produced && wire <= output->bytesSize - at;
+    const uint64_t packets = job.plan.count, total = job.totalBytes();
+    const uint64_t wire = possible ? total + packets * job.overhead() : 0;
+    const bool fits = packets <= output->capacity - produced && wire <= output->bytesSize - at;
     if (possible && !fits && produced > 0) break;
     possible = possible && fits;  // what does not fit an empty output never will
-    uint64_t id = possible ? job.key->reserve(job.plan.count, blocksOf(total) + job.plan.count) : 0;
+    uint64_t id = possible ? job.key->reserve(job.plan.count, blocksOf(total) + packets) : 0;
     if (id == 0) input->verdict[slot] = possible ? kKeyExhausted : kUnsealable;
     if (id == 0) counters.sealFailed++;
-    for (uint32_t i = 0; id != 0 && i < job.plan.count; i++) {
+    for (uint32_t i = 0; id != 0 && i < packets; i++) {
       const uint32_t size = job.write(i, id++, output->bytes + at);
       if (size == 0) return call.systemError("cipher", EIO);
-      emit(*input, slot, *output, produced++, at, size);
+      output->offset[produced] = static_cast<uint32_t>(at);
+      output->length[produced] = size;
+      output->verdict[produced] = kSend;
+      output->peer[produced] = input->peer[slot];
+      output->key[produced] = handle;
+      output->flags[produced] = job.flags;
+      output->source[produced] = static_cast<int32_t>(slot);
+      produced++;
       at += size;
     }
     output->count[0] = produced;

@@ -27,12 +27,14 @@ inline bool expand(const uint8_t* secret, const std::string& label, uint8_t* out
   return ok;
 }
 
+inline size_t keyBytesOf(const EVP_CIPHER* cipher) { return static_cast<size_t>(EVP_CIPHER_get_key_length(cipher)); }
+
 // The key and IV of one epoch, or of a key without epochs.
 struct Material {
   uint8_t key[32] = {}, iv[12] = {};
   ~Material() { OPENSSL_cleanse(this, sizeof *this); }
   bool derive(const uint8_t* secret, const EVP_CIPHER* cipher) {
-    return expand(secret, "data_key", key, static_cast<size_t>(EVP_CIPHER_get_key_length(cipher))) && expand(secret, "data_iv", iv, sizeof iv);
+    return expand(secret, "data_key", key, keyBytesOf(cipher)) && expand(secret, "data_iv", iv, sizeof iv);
   }
 };
 
@@ -63,11 +65,10 @@ class Key {
       sending.epoch = 1;
       return raiseSendEpoch(1) && deriveFuture() && current.load(cipher, future_[1], 1, false) && deriveFuture();
     }
-    const auto keyBytes = static_cast<size_t>(EVP_CIPHER_get_key_length(cipher));
     Material send, receive;
-    memcpy(send.key, encryptKey, keyBytes);
+    memcpy(send.key, encryptKey, keyBytesOf(cipher));
     memcpy(send.iv + 4, encryptIv, 8);
-    memcpy(receive.key, decryptKey, keyBytes);
+    memcpy(receive.key, decryptKey, keyBytesOf(cipher));
     memcpy(receive.iv + 4, decryptIv, 8);
     return sending.load(cipher, send, 0, true) && current.load(cipher, receive, 0, false);
   }

@@ -1,7 +1,6 @@
 #include <unistd.h>
 
 #include <cmath>
-#include <ctime>
 
 #include "addon.h"
 #include "socket_address.h"
@@ -15,14 +14,9 @@ Call::Call(napi_env environment, napi_callback_info info) : env(environment) {
   function = reinterpret_cast<int64_t (*)(Call&)>(called);
 }
 
-double Call::number(size_t index) {
+int32_t Call::integer(size_t index) {
   double value = 0;
   if (!failed_ && napi_get_value_double(env, args[index], &value) != napi_ok) typeError("Expected a number");
-  return value;
-}
-
-int32_t Call::integer(size_t index) {
-  const double value = number(index);
   if (value >= INT32_MIN && value <= INT32_MAX && value == std::floor(value)) return static_cast<int32_t>(value);
   return static_cast<int32_t>(rangeError("Expected a 32-bit integer"));
 }
@@ -60,7 +54,8 @@ Batch* Call::batch(size_t index) {
   for (size_t i = 0; !failed_ && i < batch->buffers.size(); i++) {
     napi_value buffer;
     bool detached = true;
-    if (napi_get_reference_value(env, batch->buffers[i], &buffer) == napi_ok) napi_is_detached_arraybuffer(env, buffer, &detached);
+    napi_get_reference_value(env, batch->buffers[i], &buffer);
+    napi_is_detached_arraybuffer(env, buffer, &detached);
     if (detached) typeError("The memory of the batch was transferred away");
   }
   return batch;
@@ -73,22 +68,20 @@ constexpr uint32_t kCapacityMax = 1u << 16;
 // Keeps the buffer of array `name` of the first argument. @returns its elements.
 template <typename T>
 T* adopt(Call& call, Batch* batch, const char* name, napi_typedarray_type expected, size_t* elements) {
-  napi_value array, buffer, resizable, known;
+  napi_value array, buffer, resizable;
   napi_typedarray_type type;
   napi_ref reference = nullptr;
   void* data = nullptr;
-  size_t byteOffset;
-  bool isResizable = false, isKnown = false;
+  bool isResizable = false;
   if (call.failed() || napi_get_named_property(call.env, call.args[0], name, &array) != napi_ok ||
-      napi_get_typedarray_info(call.env, array, &type, elements, &data, &buffer, &byteOffset) != napi_ok || type != expected) {
+      napi_get_typedarray_info(call.env, array, &type, elements, &data, &buffer, nullptr) != napi_ok || type != expected) {
     call.typeError(std::string("Not the expected kind of typed array: ") + name);
     return nullptr;
   }
-  if (napi_get_named_property(call.env, buffer, "resizable", &resizable) == napi_ok) napi_get_value_bool(call.env, resizable, &isResizable);
+  if (napi_get_named_property(call.env, buffer, "resizable", &resizable) == napi_ok)
+    napi_get_value_bool(call.env, resizable, &isResizable);
   if (isResizable) call.typeError(std::string("A buffer that can shrink: ") + name);
-  for (size_t i = 0; !isKnown && i < batch->buffers.size(); i++)
-    if (napi_get_reference_value(call.env, batch->buffers[i], &known) == napi_ok) napi_strict_equals(call.env, known, buffer, &isKnown);
-  if (!isKnown && napi_create_reference(call.env, buffer, 1, &reference) == napi_ok) batch->buffers.push_back(reference);
+  if (napi_create_reference(call.env, buffer, 1, &reference) == napi_ok) batch->buffers.push_back(reference);
   return static_cast<T*>(data);
 }
 
@@ -123,7 +116,8 @@ int64_t exported::registerBatch(Call& call) {
   if (capacity == 0 || capacity > kCapacityMax) call.rangeError("A batch has 1 to 65536 slots");
   for (size_t slot = 0; slot < slotArrays; slot++)
     if (sizes[slot] != capacity) call.rangeError("Arrays of different numbers of slots");
-  if (sizes[slotArrays + 1] % sizeof(SocketAddress) != 0 || sizes[slotArrays + 1] > INT32_MAX) call.rangeError("remotes is not made of rows");
+  if (batch->rows * sizeof(SocketAddress) != sizes[slotArrays + 1]) call.rangeError("remotes is not made of rows");
+  if (batch->bytesSize > UINT32_MAX) call.rangeError("bytes is larger than an offset can say");
   if (regionBytes < 64 || sizes[slotArrays + 2] == 0) call.rangeError("regionBytes is below 64, or count empty");
   if (call.failed()) release(call.env, *batch);
   else call.instance->batches.push_back(std::move(batch));
@@ -142,28 +136,14 @@ int64_t exported::countersInto(Call& call) {
   constexpr size_t kCounters = sizeof(Counters) / sizeof(uint64_t);
   const Bytes out = call.array(0, napi_float64_array, kCounters);
   const auto* values = reinterpret_cast<const uint64_t*>(&call.instance->counters);
-  for (size_t i = 0; !call.failed() && i < kCounters; i++) reinterpret_cast<double*>(out.data)[i] = static_cast<double>(values[i]);
-  return 0;
-}
-
-// One string, separated by blanks.
-int64_t exported::counterNames(Call& call) {
-#define X(name) " " #name
-  napi_create_string_utf8(call.env, &(COUNTERS(X))[1], NAPI_AUTO_LENGTH, &call.object);
-#undef X
-  return 0;
-}
-
-int64_t exported::monotonicMs(Call& call) {
-  timespec now;
-  clock_gettime(CLOCK_MONOTONIC, &now);
-  napi_create_double(call.env, static_cast<double>(now.tv_sec) * 1e3 + static_cast<double>(now.tv_nsec) / 1e6, &call.object);
+  for (size_t i = 0; !call.failed() && i < kCounters; i++)
+    reinterpret_cast<double*>(out.data)[i] = static_cast<double>(values[i]);
   return 0;
 }
 
 int64_t exported::close(Call& call) {
   const int32_t fd = call.descriptor(0);
-  return call.failed() || ::close(fd) == 0 ? 0 : call.systemError("close", errno);
+  return call.failed() ? 0 : call.checked("close", ::close(fd));
 }
 
 NAPI_MODULE_INIT() {

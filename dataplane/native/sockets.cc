@@ -20,7 +20,6 @@ namespace {
 constexpr uint32_t kUdpPayloadMax = 65507;
 constexpr uint32_t kGroSegments = 128;  // what the newest kernels glue together
 constexpr uint32_t kGsoRetryS = 10;     // a path MTU may have grown again
-constexpr uint32_t kRowBytes = sizeof(SocketAddress);
 
 // @returns the family; an IPv4 address mapped into IPv6 is written as the former.
 uint8_t putAddress(uint8_t* to, const in6_addr& from) {
@@ -90,8 +89,7 @@ size_t putControl(uint8_t* control, int level, int type, const void* data, size_
 
 // Writes the control message that makes a datagram leave from our side of `row`. @returns its space, 0 for none.
 size_t putPacketInfo(const SocketAddress& row, uint8_t* control) {
-  constexpr uint8_t kUnknown[16] = {};
-  if (memcmp(row.local, kUnknown, sizeof kUnknown) == 0) return 0;
+  if (memcmp(row.local, SocketAddress{}.local, sizeof row.local) == 0) return 0;
   if (row.family == 4) {
     in_pktinfo info{};  // without the interface: the answer takes today's route, from the address the client knows
     memcpy(&info.ipi_spec_dst, row.local, 4);
@@ -148,7 +146,7 @@ uint32_t takeMessage(Batch* batch, UdpScratch* scratch, uint32_t index, uint32_t
     memcpy(&glued, CMSG_DATA(control), sizeof glued);
     if (glued > 0) segment = static_cast<uint32_t>(glued);
   }
-  memcpy(batch->remotes + static_cast<size_t>(index) * kRowBytes, &row, kRowBytes);
+  memcpy(batch->remotes + static_cast<size_t>(index) * sizeof row, &row, sizeof row);
   uint32_t at = 0;
   for (; slot < batch->capacity && (at == 0 || at < size); at += segment, slot++) {
     // The last datagram of a message that was cut off is not whole.
@@ -175,71 +173,69 @@ struct Sender {
   int failure = 0;  // the socket takes no more, or is none: the rest is dropped
 
   // @returns false when all that was gathered must be flushed first.
-  bool append(uint32_t slot, uint8_t* data, uint32_t size, int32_t row);
-  bool extend(uint8_t* data, uint32_t size, int32_t row);
-  // Sends what was gathered. @returns the slot to go on from: `next`, or the first of a run that has to leave singly.
-  uint32_t flush(uint32_t next);
-};
-
-bool Sender::append(uint32_t slot, uint8_t* data, uint32_t size, int32_t row) {
-  if (extend(data, size, row)) return true;
-  // A new run may come to need an iovec for each of its segments.
-  if (messages == kMessages || iovecs + kGsoSegments > kSendIovecs) return false;
-  const SocketAddress to = rowAt(batch->remotes, static_cast<size_t>(row));
-  const socklen_t length = toSockaddr(to, &scratch->names[messages]);
-  if (length == 0) return true;  // an empty row: nobody to send to
-  uint8_t* control = scratch->control[messages];
-  scratch->messages[messages].msg_hdr = {&scratch->names[messages], length, &scratch->iovecs[iovecs], 1, control, putPacketInfo(to, control), 0};
-  scratch->iovecs[iovecs++] = {data, size};
-  scratch->runs[messages++] = {slot, 1, size, size, row};
-  return true;
-}
-
-bool Sender::extend(uint8_t* data, uint32_t size, int32_t row) {
-  if (messages == 0) return false;
-  UdpScratch::Run& run = scratch->runs[messages - 1];
-  // Only the last segment may be short, so a run that has a short one is closed.
-  if (run.row != row || size > run.segmentBytes || size == 0 || run.totalBytes != run.datagrams * run.segmentBytes) return false;
-  if (run.datagrams == kGsoSegments || run.totalBytes + size > kUdpPayloadMax) return false;
-  if (run.segmentBytes >= batch->gsoLimits[row].bytes && now < batch->gsoLimits[row].until) return false;
-  iovec& last = scratch->iovecs[iovecs - 1];
-  if (static_cast<uint8_t*>(last.iov_base) + last.iov_len == data) {
-    last.iov_len += size;
-  } else {
+  bool append(uint32_t slot, uint8_t* data, uint32_t size, int32_t row) {
+    if (extend(data, size, row)) return true;
+    // A new run may come to need an iovec for each of its segments.
+    if (messages == kMessages || iovecs + kGsoSegments > kSendIovecs) return false;
+    const SocketAddress to = rowAt(batch->remotes, static_cast<size_t>(row));
+    sockaddr_storage* name = &scratch->names[messages];
+    const socklen_t length = toSockaddr(to, name);
+    if (length == 0) return true;  // an empty row: nobody to send to
+    uint8_t* control = scratch->control[messages];
+    scratch->messages[messages].msg_hdr = {name, length, &scratch->iovecs[iovecs], 1, control, putPacketInfo(to, control), 0};
     scratch->iovecs[iovecs++] = {data, size};
-    scratch->messages[messages - 1].msg_hdr.msg_iovlen++;
+    scratch->runs[messages++] = {slot, 1, size, size, row};
+    return true;
   }
-  run.datagrams++;
-  run.totalBytes += size;
-  return true;
-}
 
-uint32_t Sender::flush(uint32_t next) {
-  for (unsigned i = 0; i < messages; i++) {
-    msghdr& header = scratch->messages[i].msg_hdr;
-    const auto bytes = static_cast<uint16_t>(scratch->runs[i].segmentBytes);
-    if (scratch->runs[i].datagrams == 1) continue;
-    header.msg_controllen += putControl(scratch->control[i] + header.msg_controllen, SOL_UDP, UDP_SEGMENT, &bytes, sizeof bytes);
-    counters->gsoRuns++;
+  bool extend(uint8_t* data, uint32_t size, int32_t row) {
+    if (messages == 0) return false;
+    UdpScratch::Run& run = scratch->runs[messages - 1];
+    // Only the last segment may be short, so a run that has a short one is closed.
+    if (run.row != row || run.totalBytes != run.datagrams * run.segmentBytes || size > run.segmentBytes) return false;
+    if (size == 0 || run.datagrams == kGsoSegments || run.totalBytes + size > kUdpPayloadMax) return false;
+    if (run.segmentBytes >= batch->gsoLimits[row].bytes && now < batch->gsoLimits[row].until) return false;
+    iovec& last = scratch->iovecs[iovecs - 1];
+    if (static_cast<uint8_t*>(last.iov_base) + last.iov_len == data) {
+      last.iov_len += size;
+    } else {
+      scratch->iovecs[iovecs++] = {data, size};
+      scratch->messages[messages - 1].msg_hdr.msg_iovlen++;
+    }
+    run.datagrams++;
+    run.totalBytes += size;
+    return true;
   }
-  const unsigned count = messages;
-  messages = iovecs = 0;
-  for (unsigned done = 0; done < count && failure == 0;) {
-    const int result = sendmmsg(fd, scratch->messages + done, count - done, MSG_DONTWAIT | MSG_NOSIGNAL);
-    counters->sendCalls++;
-    for (int i = 0; i < result; i++) sent += scratch->runs[done++].datagrams;
-    if (result > 0) continue;
-    if (errno == EAGAIN || errno == ENOBUFS || errno == EBADF || errno == ENOTSOCK) failure = errno;
-    const UdpScratch::Run& run = scratch->runs[done++];
-    // Any other failure of a single datagram is its own: no route, refused by a filter. The next may pass.
-    if (run.datagrams == 1 || (errno != EMSGSIZE && errno != EINVAL && errno != EIO && errno != EOPNOTSUPP)) continue;
-    // Most often above the path MTU, where only plain datagrams may be fragmented.
-    counters->gsoRefused++;
-    batch->gsoLimits[run.row] = {std::min(run.segmentBytes, batch->gsoLimits[run.row].bytes), now + kGsoRetryS};
-    return run.firstSlot;
+
+  // Sends what was gathered. @returns the slot to go on from: `next`, or the first of a run that has to leave singly.
+  uint32_t flush(uint32_t next) {
+    for (unsigned i = 0; i < messages; i++) {
+      msghdr& header = scratch->messages[i].msg_hdr;
+      const auto bytes = static_cast<uint16_t>(scratch->runs[i].segmentBytes);
+      if (scratch->runs[i].datagrams == 1) continue;
+      uint8_t* control = scratch->control[i] + header.msg_controllen;
+      header.msg_controllen += putControl(control, SOL_UDP, UDP_SEGMENT, &bytes, sizeof bytes);
+      counters->gsoRuns++;
+    }
+    const unsigned count = messages;
+    messages = iovecs = 0;
+    for (unsigned done = 0; done < count && failure == 0;) {
+      const int result = sendmmsg(fd, scratch->messages + done, count - done, MSG_DONTWAIT | MSG_NOSIGNAL);
+      counters->sendCalls++;
+      for (int i = 0; i < result; i++) sent += scratch->runs[done++].datagrams;
+      if (result > 0) continue;
+      if (errno == EAGAIN || errno == ENOBUFS || errno == EBADF || errno == ENOTSOCK) failure = errno;
+      const UdpScratch::Run& run = scratch->runs[done++];
+      // Any other failure of a single datagram is its own: no route, refused by a filter. The next may pass.
+      if (run.datagrams == 1 || (errno != EMSGSIZE && errno != EINVAL && errno != EIO && errno != EOPNOTSUPP)) continue;
+      // Most often above the path MTU, where only plain datagrams may be fragmented.
+      counters->gsoRefused++;
+      batch->gsoLimits[run.row] = {std::min(run.segmentBytes, batch->gsoLimits[run.row].bytes), now + kGsoRetryS};
+      return run.firstSlot;
+    }
+    return next;
   }
-  return next;
-}
+};
 
 // (descriptor, Uint8Array, offset, length)
 int64_t transfer(Call& call, bool sending) {
@@ -296,8 +292,8 @@ int64_t exported::udpSteer(Call& call) {
       BPF_STMT(BPF_RET | BPF_K, static_cast<uint32_t>(threads)),
   };
   const sock_fprog program = {sizeof code / sizeof *code, const_cast<sock_filter*>(code)};
-  const bool ok = setsockopt(fd, SOL_SOCKET, SO_ATTACH_REUSEPORT_CBPF, &program, sizeof program) == 0;
-  return ok ? 0 : call.systemError("SO_ATTACH_REUSEPORT_CBPF", errno);
+  const int attached = setsockopt(fd, SOL_SOCKET, SO_ATTACH_REUSEPORT_CBPF, &program, sizeof program);
+  return call.checked("SO_ATTACH_REUSEPORT_CBPF", attached);
 }
 
 int64_t exported::udpReceive(Call& call) {
@@ -311,7 +307,8 @@ int64_t exported::udpReceive(Call& call) {
   if (wanted == 0) return call.rangeError("The batch has no room for one message: bytes or remotes is too small");
   for (size_t i = 0; i < wanted; i++) {
     scratch->iovecs[i] = {batch->bytes + i * batch->regionBytes, batch->regionBytes};
-    scratch->messages[i].msg_hdr = {&scratch->names[i], sizeof *scratch->names, &scratch->iovecs[i], 1, scratch->control[i], kControlBytes, 0};
+    scratch->messages[i].msg_hdr = {
+        &scratch->names[i], sizeof *scratch->names, &scratch->iovecs[i], 1, scratch->control[i], kControlBytes, 0};
   }
   Counters* counters = &call.instance->counters;
   counters->receiveCalls++;
@@ -361,24 +358,20 @@ int64_t exported::tcpListen(Call& call) {
   const int fd = bindSocket(SOCK_STREAM, rowAt(local.data, 0));
   if (fd < 0) return call.systemError("bind TCP socket", -fd);
   if (listen(fd, SOMAXCONN) == 0) return writeFacts(facts, {fd, boundPort(fd)});
-  const int error = errno;
-  ::close(fd);
-  return call.systemError("listen", error);
+  call.systemError("listen", errno);
+  return ::close(fd);
 }
 
 int64_t exported::tcpAccept(Call& call) {
   const int32_t listener = call.descriptor(0);
   const Bytes remote = call.bytes(1, sizeof(SocketAddress));
   if (call.failed()) return 0;
-  sockaddr_storage from{}, local{};
-  socklen_t length = sizeof from, localLength = sizeof local;
+  sockaddr_storage from{};
+  socklen_t length = sizeof from;
   const int fd = accept4(listener, reinterpret_cast<sockaddr*>(&from), &length, SOCK_NONBLOCK | SOCK_CLOEXEC);
   if (fd < 0) return -errno;
-  const int on = 1;
-  (void)setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
-  (void)getsockname(fd, reinterpret_cast<sockaddr*>(&local), &localLength);
-  SocketAddress row = rowFrom(from);
-  memcpy(row.local, rowFrom(local).address, sizeof row.local);
+  setOption(fd, IPPROTO_TCP, TCP_NODELAY, 1);
+  const SocketAddress row = rowFrom(from);
   memcpy(remote.data, &row, sizeof row);
   return fd;
 }

@@ -44,12 +44,14 @@ struct Segment {
   }
   bool intact() const {
     const uint32_t tcpBytes = length - kIpBytes;
-    return foldSum(sumBytes(ip, kIpBytes)) == 0xffff && foldSum(sumBytes(ip + kIpBytes, tcpBytes, pseudoSum(ip, 6, tcpBytes))) == 0xffff;
+    return foldSum(sumBytes(ip, kIpBytes)) == 0xffff &&
+           foldSum(sumBytes(ip + kIpBytes, tcpBytes, pseudoSum(ip, 6, tcpBytes))) == 0xffff;
   }
 };
 
 bool parse(uint8_t* ip, uint32_t length, Segment* out) {
-  if (length < kIpBytes + 20 || ip[0] != 0x45 || ip[9] != 6 || get16(ip + 2) != length || (get16(ip + 6) & 0x3fff) != 0) return false;
+  if (length < kIpBytes + 20 || ip[0] != 0x45 || ip[9] != 6 || get16(ip + 2) != length) return false;
+  if ((get16(ip + 6) & 0x3fff) != 0) return false;
   const uint32_t headerBytes = kIpBytes + (ip[kIpBytes + 12] >> 4) * 4u;
   if (headerBytes < kIpBytes + 20 || headerBytes > length) return false;
   const bool plain = (ip[kIpBytes + 13] & ~kPush) == kAck && (ip[kIpBytes + 12] & 0x0f) == 0 && length > headerBytes;
@@ -64,7 +66,21 @@ struct Run {
   bool closed = false, verified = false, pushes = false;
   iovec parts[1 + kRunSegments];  // the virtio-net header, the first packet whole, the payloads of the others
 
-  bool accepts(const Segment& segment);
+  // Everything the segments of a super-packet have in common must be equal, and both checksums right:
+  // the kernel makes new ones, which would turn damage into valid data.
+  bool accepts(const Segment& segment) {
+    const uint8_t *a = head.ip, *b = segment.ip, *tcpA = a + kIpBytes, *tcpB = b + kIpBytes;
+    if (closed || !segment.mergeable || segment.headerBytes != head.headerBytes) return false;
+    if (segment.payloadBytes > head.payloadBytes || count == kRunSegments) return false;
+    if (head.headerBytes + payloadBytes + segment.payloadBytes > kSuperPacketMax) return false;
+    if (get32(tcpB + 4) != get32(tcpA + 4) + payloadBytes) return false;  // sequence
+    if (a[1] != b[1] || load<uint16_t>(a + 6) != load<uint16_t>(b + 6) || a[8] != b[8]) return false;  // TOS, DF, TTL
+    if (memcmp(tcpA + 8, tcpB + 8, 4) != 0 || memcmp(tcpA + 14, tcpB + 14, 2) != 0) return false;  // acknowledgement, window
+    if (memcmp(tcpA + 20, tcpB + 20, head.headerBytes - kIpBytes - 20) != 0) return false;  // options
+    verified = verified || head.intact();
+    return verified && segment.intact();
+  }
+
   void add(const Segment& segment) {
     const bool first = count++ == 0;
     if (first) head = segment;
@@ -76,30 +92,34 @@ struct Run {
   }
 };
 
-// Everything the segments of a super-packet have in common must be equal, and both checksums right:
-// the kernel makes new ones, which would turn damage into valid data.
-bool Run::accepts(const Segment& segment) {
-  const uint8_t *a = head.ip, *b = segment.ip, *tcpA = a + kIpBytes, *tcpB = b + kIpBytes;
-  if (closed || !segment.mergeable || segment.headerBytes != head.headerBytes || segment.payloadBytes > head.payloadBytes) return false;
-  if (count == kRunSegments || head.headerBytes + payloadBytes + segment.payloadBytes > kSuperPacketMax) return false;
-  if (get32(tcpB + 4) != get32(tcpA + 4) + payloadBytes) return false;  // sequence
-  if (a[1] != b[1] || load<uint16_t>(a + 6) != load<uint16_t>(b + 6) || a[8] != b[8]) return false;  // TOS, DF, TTL
-  if (memcmp(tcpA + 8, tcpB + 8, 4) != 0 || memcmp(tcpA + 14, tcpB + 14, 2) != 0) return false;  // acknowledgement, window
-  if (memcmp(tcpA + 20, tcpB + 20, head.headerBytes - kIpBytes - 20) != 0) return false;  // options
-  verified = verified || head.intact();
-  return verified && segment.intact();
-}
-
-class Writer {
- public:
-  Writer(int fd, Counters* counters) : fd_(fd), counters_(counters) {}
-  void take(uint8_t* data, uint32_t size);
-  void flushAll() {
-    for (Run& run : runs_) flush(&run);
-  }
+struct Writer {
+  const int fd;
+  Counters* const counters;
   int32_t written = 0;
+  unsigned next = 0;
+  Run runs[kOpenRuns];
 
- private:
+  Writer(int descriptor, Counters* instanceCounters) : fd(descriptor), counters(instanceCounters) {}
+
+  // A flow has at most one open run, and whatever of the flow does not extend it sends it off first: order is kept.
+  void take(uint8_t* data, uint32_t size) {
+    Segment segment;
+    if (!parse(data, size, &segment)) return write(data, size);
+    Run* free = nullptr;
+    for (Run& run : runs) {
+      const bool open = run.head.ip != nullptr;
+      if (open && !segment.sameFlow(run.head.ip)) continue;
+      if (open && run.accepts(segment)) return run.add(segment);
+      if (open) flush(&run);
+      free = &run;
+      if (open) break;
+    }
+    if (!segment.mergeable) return write(data, size);
+    if (free == nullptr) flush(free = &runs[next++ % kOpenRuns]);
+    free->count = 0;
+    free->add(segment);
+  }
+
   void write(uint8_t* data, uint32_t size) {
     VnetHeader header{};
     iovec parts[] = {{}, {data, size}};
@@ -107,54 +127,30 @@ class Writer {
   }
   void put(VnetHeader* header, iovec* parts, unsigned packets) {
     parts[0] = {header, sizeof *header};
-    counters_->tunWrites++;
-    const bool ok = writev(fd_, parts, static_cast<int>(packets + 1)) >= 0;
-    (ok ? counters_->tunWrittenPackets : counters_->tunWriteErrors) += packets;
+    counters->tunWrites++;
+    const bool ok = writev(fd, parts, static_cast<int>(packets + 1)) >= 0;
+    (ok ? counters->tunWrittenPackets : counters->tunWriteErrors) += packets;
     if (ok) written += static_cast<int32_t>(packets);
   }
-  void flush(Run* run);
 
-  const int fd_;
-  Counters* const counters_;
-  Run runs_[kOpenRuns];
-  unsigned next_ = 0;
+  void flush(Run* run) {
+    uint8_t* ip = run->head.ip;
+    if (ip == nullptr) return;
+    run->head.ip = nullptr;
+    const uint32_t tcpBytes = run->head.headerBytes - kIpBytes + run->payloadBytes;
+    VnetHeader header{};
+    if (run->count > 1) {
+      put16(ip + 2, kIpBytes + tcpBytes);
+      putIpChecksum(ip, kIpBytes);
+      if (run->pushes) ip[kIpBytes + 13] |= kPush;
+      store16(ip + kIpBytes + 16, foldSum(pseudoSum(ip, 6, tcpBytes)));
+      header = {kVnetNeedsChecksum, kGsoTcp4, static_cast<uint16_t>(run->head.headerBytes),
+                static_cast<uint16_t>(run->head.payloadBytes), kIpBytes, 16};
+      counters->coalescedRuns++;
+    }
+    put(&header, run->parts, run->count);
+  }
 };
-
-void Writer::flush(Run* run) {
-  uint8_t* ip = run->head.ip;
-  if (ip == nullptr) return;
-  run->head.ip = nullptr;
-  const uint32_t tcpBytes = run->head.headerBytes - kIpBytes + run->payloadBytes;
-  VnetHeader header{};
-  if (run->count > 1) {
-    put16(ip + 2, kIpBytes + tcpBytes);
-    putIpChecksum(ip, kIpBytes);
-    if (run->pushes) ip[kIpBytes + 13] |= kPush;
-    store16(ip + kIpBytes + 16, foldSum(pseudoSum(ip, 6, tcpBytes)));
-    header = {kVnetNeedsChecksum, kGsoTcp4, static_cast<uint16_t>(run->head.headerBytes), static_cast<uint16_t>(run->head.payloadBytes), kIpBytes, 16};
-    counters_->coalescedRuns++;
-  }
-  put(&header, run->parts, run->count);
-}
-
-// A flow has at most one open run, and whatever of the flow does not extend it sends it off first: order is kept.
-void Writer::take(uint8_t* data, uint32_t size) {
-  Segment segment;
-  if (!parse(data, size, &segment)) return write(data, size);
-  Run* free = nullptr;
-  for (Run& run : runs_) {
-    const bool open = run.head.ip != nullptr;
-    if (open && !segment.sameFlow(run.head.ip)) continue;
-    if (open && run.accepts(segment)) return run.add(segment);
-    if (open) flush(&run);
-    free = &run;
-    if (open) break;
-  }
-  if (!segment.mergeable) return write(data, size);
-  if (free == nullptr) flush(free = &runs_[next_++ % kOpenRuns]);
-  free->count = 0;
-  free->add(segment);
-}
 
 }  // namespace
 
@@ -166,7 +162,7 @@ int64_t exported::tunOpen(Call& call) {
   char name[IFNAMSIZ + 1] = "";
   size_t length = 0;
   if (call.failed()) return 0;
-  if (napi_get_value_string_utf8(call.env, call.args[0], name, sizeof name, &length) != napi_ok) return call.typeError("Expected a name");
+  napi_get_value_string_utf8(call.env, call.args[0], name, sizeof name, &length);
   if (length == 0 || length >= IFNAMSIZ) return call.rangeError("Expected an interface name of 1 to 15 bytes");
   memcpy(request.ifr_name, name, length);
   request.ifr_flags = static_cast<short>(IFF_TUN | IFF_NO_PI | IFF_VNET_HDR | (multiQueue != 0 ? IFF_MULTI_QUEUE : 0));
@@ -178,15 +174,14 @@ int64_t exported::tunOpen(Call& call) {
   else if (persist != 0 && ioctl(fd, TUNSETPERSIST, 1ul) != 0) failed = "TUNSETPERSIST";
   else if (!enableOffloads(fd, facts)) failed = "TUNSETOFFLOAD";
   if (failed == nullptr) return 0;
-  const int error = errno;
-  ::close(fd);
-  return call.systemError(failed, error);
+  call.systemError(failed, errno);
+  return ::close(fd);
 }
 
 int64_t exported::tunOffload(Call& call) {
   const int32_t fd = call.descriptor(0);
   const Bytes facts = call.facts(1, 3);
-  return call.failed() || enableOffloads(fd, facts) ? 0 : call.systemError("TUNSETOFFLOAD", errno);
+  return call.failed() ? 0 : call.checked("TUNSETOFFLOAD", enableOffloads(fd, facts) ? 0 : -1);
 }
 
 int64_t exported::tunRead(Call& call) {
@@ -231,6 +226,6 @@ int64_t exported::tunWrite(Call& call) {
     if (data == nullptr) call.slotError(i);
     else if (size > 0) writer.take(data, size);
   }
-  writer.flushAll();
+  for (Run& run : writer.runs) writer.flush(&run);
   return writer.written;
 }

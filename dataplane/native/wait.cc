@@ -3,7 +3,6 @@
 #include <uv.h>
 
 #include <algorithm>
-#include <cerrno>
 
 #include "addon.h"
 
@@ -19,7 +18,7 @@ int64_t control(Call& call, int operation) {
     event.data.u64 = static_cast<uint32_t>(call.integer(2));
     event.events = EPOLLIN | EPOLLRDHUP | (call.integer(3) != 0 ? EPOLLOUT : 0u);
   }
-  return call.failed() || epoll_ctl(poll, operation, fd, &event) == 0 ? 0 : call.systemError("epoll_ctl", errno);
+  return call.failed() ? 0 : call.checked("epoll_ctl", epoll_ctl(poll, operation, fd, &event));
 }
 
 // A descriptor watched by the event loop. Lives as long as the environment: the stop function may be kept.
@@ -27,7 +26,7 @@ struct Watch {
   napi_env env;
   uv_poll_t poll;
   napi_ref callback = nullptr;
-    napi_async_cleanup_hook_handle hook = nullptr;
+  napi_async_cleanup_hook_handle hook = nullptr;
   bool closing = false;
 
   void stop() {
@@ -46,8 +45,9 @@ void onReadable(uv_poll_t* handle, int, int) {
   napi_handle_scope scope;
   napi_value callback, receiver, error;
   if (napi_open_handle_scope(env, &scope) != napi_ok) return;
-  if (napi_get_reference_value(env, watch->callback, &callback) == napi_ok && napi_get_global(env, &receiver) == napi_ok &&
-      napi_make_callback(env, nullptr, receiver, callback, 0, nullptr, nullptr) == napi_pending_exception &&
+  napi_get_reference_value(env, watch->callback, &callback);
+  napi_get_global(env, &receiver);
+  if (napi_make_callback(env, nullptr, receiver, callback, 0, nullptr, nullptr) == napi_pending_exception &&
       napi_get_and_clear_last_exception(env, &error) == napi_ok)
     napi_fatal_exception(env, error);
   napi_close_handle_scope(env, scope);
@@ -56,19 +56,15 @@ void onReadable(uv_poll_t* handle, int, int) {
 napi_value stopWatch(napi_env env, napi_callback_info info) {
   void* watch = nullptr;
   if (napi_get_cb_info(env, info, nullptr, nullptr, nullptr, &watch) == napi_ok) static_cast<Watch*>(watch)->stop();
-  return 0;
+  return nullptr;
 }
 
 }  // namespace
 
+int64_t exported::pollCreate(Call& call) { return call.checked("epoll_create1", epoll_create1(EPOLL_CLOEXEC)); }
 int64_t exported::pollAdd(Call& call) { return control(call, EPOLL_CTL_ADD); }
 int64_t exported::pollModify(Call& call) { return control(call, EPOLL_CTL_MOD); }
 int64_t exported::pollRemove(Call& call) { return control(call, EPOLL_CTL_DEL); }
-
-int64_t exported::pollCreate(Call& call) {
-  const int fd = epoll_create1(EPOLL_CLOEXEC);
-  return fd < 0 ? call.systemError("epoll_create1", errno) : fd;
-}
 
 int64_t exported::pollWait(Call& call) {
   const int32_t poll = call.descriptor(0), timeoutMs = call.integer(1);
@@ -87,10 +83,7 @@ int64_t exported::pollWait(Call& call) {
   return count;
 }
 
-int64_t exported::eventCreate(Call& call) {
-  const int fd = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
-  return fd < 0 ? call.systemError("eventfd", errno) : fd;
-}
+int64_t exported::eventCreate(Call& call) { return call.checked("eventfd", eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC)); }
 
 // EAGAIN: signalled already, or cleared already.
 int64_t exported::eventSignal(Call& call) {
@@ -108,7 +101,9 @@ int64_t exported::watchReadable(Call& call) {
   const int32_t fd = call.descriptor(0);
   napi_valuetype type = napi_undefined;
   uv_loop_t* loop = nullptr;
-  if (call.failed() || napi_typeof(call.env, call.args[1], &type) != napi_ok || type != napi_function) return call.typeError("Expected a function");
+  napi_typeof(call.env, call.args[1], &type);
+  if (type != napi_function) call.typeError("Expected a function");
+  if (call.failed()) return 0;
   const auto owned = std::make_shared<Watch>();
   Watch* watch = owned.get();
   watch->env = call.env;
