@@ -33,7 +33,7 @@ export type RecordKind = (typeof RecordKind)[keyof typeof RecordKind];
 const WORD = { Kind: 0, Peer: 1, Generation: 2, KeyId: 3 } as const;
 const CONNECTION_AT = 16;
 const REMOTE_AT = 24;
-export const RECORD_HEAD_BYTES = REMOTE_AT + REMOTE_BYTES;
+const RECORD_HEAD_BYTES = REMOTE_AT + REMOTE_BYTES;
 
 /** The longest wire packet that changes threads: more than any tunnel MTU that we offer, and any control packet. */
 export const STRAY_BYTES_MAX = 4096;
@@ -156,7 +156,7 @@ export class RecordRing {
 }
 
 /** A view costs an allocation, so only super-packets, one for dozens of segments, get one. */
-export function copyBytes(from: Uint8Array, fromAt: number, to: Uint8Array, toAt: number, length: number): void {
+function copyBytes(from: Uint8Array, fromAt: number, to: Uint8Array, toAt: number, length: number): void {
   if (length > LOOP_COPY_BYTES) {
     to.set(from.subarray(fromAt, fromAt + length), toAt);
     return;

@@ -55,7 +55,6 @@ export class TunnelHost implements DataChannel {
   readonly #policyWaits: PolicyWait[] = [];
   readonly #onExit: () => void;
   #listener: (notification: DataChannelNotification) => void = () => undefined;
-  #policyEpoch = 0;
   #flushPending = false;
   #stopped = false;
 
@@ -189,7 +188,6 @@ export class TunnelHost implements DataChannel {
 
   setPolicy(policy: PolicyTables): void {
     if (this.#stopped) return;
-    this.#policyEpoch = policy.epoch;
     for (const worker of this.#workers) this.#enqueue(worker, { verb: 'setPolicy', policy });
     const sequences = this.#workers.map((worker) => worker.nextSequence);
     this.#policyWaits.push({ epoch: policy.epoch, sequences, resolvers: [] });
@@ -200,10 +198,6 @@ export class TunnelHost implements DataChannel {
     const wait = this.#policyWaits.find((candidate) => candidate.epoch >= epoch);
     if (wait === undefined) return Promise.resolve();
     return new Promise((resolve) => wait.resolvers.push(resolve));
-  }
-
-  get policyEpoch(): number {
-    return this.#policyEpoch;
   }
 
   transmitTcp(connection: TcpConnectionId, bytes: Uint8Array): void {

@@ -4,7 +4,7 @@ import { type Ipv4View, isIcmpError, PROTOCOL_ICMP, writeInt32 } from './ip-pack
 /** IP header, ICMP header, and at most this much of the offending packet (RFC 792 asks for its header and 8 bytes). */
 export const ICMP_REPLY_MAX_BYTES = 20 + 8 + 60 + 8;
 
-export const ICMP_UNREACHABLE = 3;
+const ICMP_UNREACHABLE = 3;
 /** "Communication administratively prohibited". */
 export const CODE_PROHIBITED = 13;
 export const CODE_FRAGMENTATION_NEEDED = 4;

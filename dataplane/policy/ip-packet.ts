@@ -74,5 +74,4 @@ export function isIcmpError(type: number): boolean {
 
 export const PROTOCOL_ICMP = 1;
 export const PROTOCOL_TCP = 6;
-export const ICMP_ECHO_REPLY = 0;
 export const ICMP_ECHO_REQUEST = 8;

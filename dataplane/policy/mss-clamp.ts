@@ -59,7 +59,7 @@ function lower(bytes: Uint8Array, tcp: number, at: number, ceiling: number, part
 }
 
 /** RFC 1624: the checksum after one 16-bit word changed. */
-export function updateChecksum(checksum: number, before: number, after: number): number {
+function updateChecksum(checksum: number, before: number, after: number): number {
   let sum = (~checksum & 0xffff) + (~before & 0xffff) + after;
   sum = (sum & 0xffff) + (sum >>> 16);
   sum = (sum & 0xffff) + (sum >>> 16);

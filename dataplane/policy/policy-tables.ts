@@ -51,7 +51,7 @@ export const Section = {
   /** Indices into PolicySource.rules. */
   RuleIndices: 11,
 } as const;
-export const SECTION_COUNT = 12;
+const SECTION_COUNT = 12;
 export const POLICY_FORMAT = 0x6376_7001;
 export const PolicyHeader = { Format: 0, Epoch: 1, ClientNetwork: 2, ClientMask: 3, Gateway: 4, Sections: 5 } as const;
 

@@ -115,7 +115,7 @@ export const PacketVerdict = {
 /** SOCKET_ADDRESS_BYTES; the first REMOTE_KEY_WORDS words name the remote, the rest is our side of the path. */
 export const REMOTE_BYTES = 64;
 export const REMOTE_WORDS = 16;
-export const REMOTE_KEY_WORDS = 6;
+const REMOTE_KEY_WORDS = 6;
 
 /** RECEIVE_REGION_BYTES.single of the addon. */
 const SINGLE_REGION_BYTES = 2_112;
