@@ -46,12 +46,12 @@ export class Lane {
         `link add wan${index} type veth peer name wan0 netns ${client.name}`,
         `link set wan${index} up`,
         `addr add ${SERVER_ADDRESS}/32 dev wan${index}`,
-        `route add ${address} dev wan${index} src ${SERVER_ADDRESS}`,
+        `route add ${address} dev wan${index} src ${SERVER_ADDRESS} congctl ${CONGESTION_CONTROL}`,
       );
       client.ip(
         'link set wan0 up',
         `addr add ${address}/32 dev wan0`,
-        `route add ${SERVER_ADDRESS} dev wan0`,
+        `route add ${SERVER_ADDRESS} dev wan0 congctl ${CONGESTION_CONTROL}`,
         `route add default via ${SERVER_ADDRESS}`,
       );
     }
@@ -75,3 +75,6 @@ export class Lane {
     return namespace;
   }
 }
+
+/** Of the tunnel's TCP and of the TCP inside: Linux's own default, whatever this machine has been set to. */
+export const CONGESTION_CONTROL = process.env['BENCH_CONGESTION_CONTROL'] ?? 'cubic';

@@ -16,7 +16,7 @@ export async function startOurServer(
       'endpoint.yaml': yamlOf(endpoint({ transport }), targetNetwork('net-a', [TARGET_NETWORK])),
       'rules.yaml': yamlOf(rule(TARGET_NETWORK)),
     },
-    options: options.arguments ?? [],
+    options: ['--metrics-listen', '127.0.0.1:9099', ...(options.arguments ?? [])],
     environment: { CLIENTVPN_SOCKET_BUFFER_FOR_TEST: String(DEFAULT_BUFFER_BYTES) },
   });
   if (gateway.pid === undefined) throw new LabError('The gateway has no process');

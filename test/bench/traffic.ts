@@ -1,7 +1,7 @@
 import { LabError, type Namespace } from '../support/netns.ts';
 import { waitFor } from '../support/wait.ts';
 import { runIn } from './commands.ts';
-import { TARGET_ADDRESS, type Lane } from './lane.ts';
+import { CONGESTION_CONTROL, TARGET_ADDRESS, type Lane } from './lane.ts';
 
 /** in: client → network; out: network → client. */
 export type Direction = 'in' | 'out';
@@ -33,7 +33,7 @@ export async function serveTraffic({ target }: Lane): Promise<void> {
 
 /** One TCP stream for so many seconds. */
 export async function stream(client: Namespace, direction: Direction, seconds: number): Promise<StreamResult> {
-  const report = await iperf(client, direction, ['-t', String(seconds)]);
+  const report = await iperf(client, direction, ['-t', String(seconds), '-C', CONGESTION_CONTROL]);
   const { sum_received: received, sum_sent: sent } = report.end;
   return { bytes: received.bytes, bitsPerSecond: received.bits_per_second, retransmits: sent.retransmits ?? 0 };
 }
