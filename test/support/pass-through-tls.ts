@@ -1,4 +1,5 @@
 import { hkdfSync } from 'node:crypto';
+import { crc32 } from 'node:zlib';
 import type { PresentedCertificate } from '../../api/authentication.ts';
 import { concatBytes, u32Bytes, utf8Bytes, viewOf } from '../../dataplane/protocol/bytes.ts';
 import type { VirtualClock } from './virtual-clock.ts';
@@ -26,7 +27,7 @@ export interface PassThroughClient {
 
 /**
  * Stands in for TLS in simulations: the same flights and the same order of events, nothing secret. Frames are
- * `[type 1][length 4][body]`. Answers come asynchronously, as those of a real TLS do.
+ * `[type 1][length 4][checksum 4][body]`; a bent one ends the connection. Answers come asynchronously, as those of a real TLS do.
  */
 export class PassThroughTls {
   readonly #clock: VirtualClock;
@@ -56,8 +57,10 @@ export class PassThroughTls {
     const connection = this.#connections.get(tls);
     if (connection === undefined) return;
     connection.received = concatBytes(connection.received, bytes);
-    for (let next = takeFrame(connection); next !== undefined; next = takeFrame(connection))
+    for (let next = takeFrame(connection); next !== undefined; next = takeFrame(connection)) {
       this.#onFrame(connection, next);
+      if (next === BAD_FRAME) return;
+    }
   }
 
   write(tls: number, bytes: Uint8Array): void {
@@ -136,19 +139,29 @@ interface Frame {
   readonly body: Uint8Array;
 }
 
+const HEAD_BYTES = 9;
+const MAX_BODY_BYTES = 1_000_000;
+/** What a real TLS answers with a fatal alert. */
+const BAD_FRAME: Frame = { type: 0, body: new Uint8Array(0) };
+
 const FrameType = { ClientHello: 1, ServerHello: 2, Finished: 3, Data: 4, Alert: 5 } as const;
 
 function frame(type: number, body: Uint8Array): Uint8Array {
-  return concatBytes(Uint8Array.of(type), u32Bytes(body.length), body);
+  const head = concatBytes(Uint8Array.of(type), u32Bytes(body.length));
+  return concatBytes(head, u32Bytes(crc32(body, crc32(head))), body);
 }
 
 function takeFrame(connection: Connection): Frame | undefined {
   const { received } = connection;
-  if (received.length < 5) return undefined;
-  const end = 5 + viewOf(received).getUint32(1);
+  if (received.length < HEAD_BYTES) return undefined;
+  const length = viewOf(received).getUint32(1);
+  const end = HEAD_BYTES + length;
+  if (length > MAX_BODY_BYTES) return BAD_FRAME;
   if (received.length < end) return undefined;
   connection.received = received.slice(end);
-  return { type: received[0], body: received.slice(5, end) };
+  const body = received.slice(HEAD_BYTES, end);
+  const isIntact = crc32(body, crc32(received.subarray(0, 5))) === viewOf(received).getUint32(5);
+  return isIntact ? { type: received[0], body } : BAD_FRAME;
 }
 
 function helloFacts({ certificate, manner }: PassThroughClient): Uint8Array {
