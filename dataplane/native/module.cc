@@ -63,16 +63,14 @@ Batch* Call::batch(size_t index) {
 
 namespace {
 
-constexpr uint32_t kCapacityMax = 1u << 16;
-
 // Keeps the buffer of array `name` of the first argument. @returns its elements.
 template <typename T>
 T* adopt(Call& call, Batch* batch, const char* name, napi_typedarray_type expected, size_t* elements) {
-  napi_value array, buffer, resizable;
+  napi_value array, buffer, resizable, known;
   napi_typedarray_type type;
   napi_ref reference = nullptr;
   void* data = nullptr;
-  bool isResizable = false;
+  bool isResizable = false, isKnown = false;
   if (call.failed() || napi_get_named_property(call.env, call.args[0], name, &array) != napi_ok ||
       napi_get_typedarray_info(call.env, array, &type, elements, &data, &buffer, nullptr) != napi_ok || type != expected) {
     call.typeError(std::string("Not the expected kind of typed array: ") + name);
@@ -81,7 +79,12 @@ T* adopt(Call& call, Batch* batch, const char* name, napi_typedarray_type expect
   if (napi_get_named_property(call.env, buffer, "resizable", &resizable) == napi_ok)
     napi_get_value_bool(call.env, resizable, &isResizable);
   if (isResizable) call.typeError(std::string("A buffer that can shrink: ") + name);
-  if (napi_create_reference(call.env, buffer, 1, &reference) == napi_ok) batch->buffers.push_back(reference);
+  for (size_t i = 0; !isKnown && i < batch->buffers.size(); i++)
+    if (napi_get_reference_value(call.env, batch->buffers[i], &known) == napi_ok)
+      napi_strict_equals(call.env, known, buffer, &isKnown);
+  if (isKnown) return static_cast<T*>(data);
+  if (napi_create_reference(call.env, buffer, 1, &reference) != napi_ok) call.typeError("A buffer that cannot be kept");
+  if (reference != nullptr) batch->buffers.push_back(reference);
   return static_cast<T*>(data);
 }
 
@@ -113,7 +116,7 @@ int64_t exported::registerBatch(Call& call) {
   batch->capacity = static_cast<uint32_t>(capacity);
   batch->rows = static_cast<uint32_t>(sizes[slotArrays + 1] / sizeof(SocketAddress));
   batch->regionBytes = static_cast<uint32_t>(regionBytes);
-  if (capacity == 0 || capacity > kCapacityMax) call.rangeError("A batch has 1 to 65536 slots");
+  if (capacity == 0 || capacity > 65536) call.rangeError("A batch has 1 to 65536 slots");
   for (size_t slot = 0; slot < slotArrays; slot++)
     if (sizes[slot] != capacity) call.rangeError("Arrays of different numbers of slots");
   if (batch->rows * sizeof(SocketAddress) != sizes[slotArrays + 1]) call.rangeError("remotes is not made of rows");

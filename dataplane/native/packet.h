@@ -1,10 +1,6 @@
 // Bytes of packets: loads and stores, the Internet checksum, the header of TUN packets, super-packets.
 #pragma once
 
-#include <cstddef>
-#include <cstdint>
-#include <cstring>
-
 #include "addon.h"
 
 static_assert(__BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__, "written for little-endian machines");

@@ -21,12 +21,15 @@ export interface ForwardingResult {
   readonly reads: readonly number[];
   readonly counters: Readonly<Record<string, number>>;
   readonly oversizeReceived: number;
+  /** Whether TSO is on: near queue, the same as if inherited, far queue. */
+  readonly offloads: readonly boolean[];
 }
 
 const addon = loadAddon();
 
 function forward(job: ForwardingJob): ForwardingResult {
   const near = addon.tunOpen({ name: 'cvt-a', multiQueue: true });
+  const inherited = addon.tunOffload(near.fd);
   const far = addon.tunOpen({ name: 'cvt-b', multiQueue: true });
   ip('addr add 10.8.0.1/16 dev cvt-a', 'addr add 10.9.0.1/16 dev cvt-b', 'link set lo mtu 1500 up');
   ip('link set cvt-a up', 'link set cvt-b up');
@@ -70,7 +73,13 @@ function forward(job: ForwardingJob): ForwardingResult {
     reads.push(read);
     return out;
   });
-  return { batches, reads, oversizeReceived: sendOversize(job), counters: addon.counters() };
+  return {
+    batches,
+    reads,
+    offloads: [near, inherited, far].map(({ tso }) => tso),
+    oversizeReceived: sendOversize(job),
+    counters: addon.counters(),
+  };
 }
 
 function sendOversize({ oversize }: ForwardingJob): number {

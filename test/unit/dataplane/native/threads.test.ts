@@ -67,3 +67,17 @@ test('what a watch throws is an uncaught exception', async () => {
   process.setUncaughtExceptionCaptureCallback(null);
   addon.close(event);
 });
+
+test('counters are read whole, and the clock is the one of all threads', () => {
+  const names = addon.counterNames();
+  const values = new Float64Array(names.length);
+  addon.countersInto(values);
+  assert.deepEqual(addon.counters(), Object.fromEntries(names.map((name, index) => [name, values[index]])));
+  assert.throws(() => addon.countersInto(new Float64Array(names.length - 1)), RangeError);
+  const milliseconds = (): number => Number(process.hrtime.bigint()) / 1e6;
+  const times = [milliseconds() - 1, addon.monotonicMs(), milliseconds() + 1];
+  assert.deepEqual(
+    times.toSorted((a, b) => a - b),
+    times,
+  );
+});

@@ -61,6 +61,7 @@ test('a sequence of segments is written once, read as a super-packet and sealed 
   assert.equal(result.counters['tunWrites'], 1);
   assert.equal(result.counters['coalescedRuns'], 1);
   assert.equal(result.reads[0], 1, 'the far device reads one super-packet');
+  assert.deepEqual(result.offloads, [true, true, true]);
 });
 
 test('a segment with a wrong checksum is neither merged nor mended', { skip }, () => {
