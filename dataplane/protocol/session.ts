@@ -147,7 +147,7 @@ export class Session {
 
   onTlsPlaintext(tls: number, bytes: Uint8Array, nowMs: number): void {
     const key = this.#keyOfTls(tls);
-    if (key === undefined) return;
+    if (key?.facts === undefined) return;
     if (key.client === undefined && !this.#port.mayCollect(key, bytes.length))
       this.#port.onKeyFailed(key, 'handshake-memory');
     else this.#follow(key, key.pushPlaintext(bytes, nowMs));

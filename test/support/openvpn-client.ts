@@ -283,11 +283,10 @@ export class ClientMachine {
   }
 
   #sendInner(inner: Uint8Array, nowMs: number): void {
-    const packet = this.#data?.seal(inner);
-    if (packet === undefined) return;
-    this.#emit({ kind: 'transmit', bytes: packet });
     const pingMs = this.#settings?.pingMs ?? 0;
     if (pingMs > 0) this.#pingAtMs = nowMs + pingMs;
+    const packet = this.#data?.seal(inner);
+    if (packet !== undefined) this.#emit({ kind: 'transmit', bytes: packet });
   }
 
   #sendText(text: string): void {
