@@ -247,6 +247,17 @@ test('[P84] shows where to log in, and refuses when the time is over', () => {
   assert.equal(world.tunnel.peers.size, 0);
 });
 
+test('opens no data path before the client has acknowledged our half of the key exchange', () => {
+  const world = new SimulatedWorld();
+  const client = world.client();
+  client.start();
+  while (world.requests.length === 0) world.advance(1);
+  world.advance(5);
+  assert.equal(world.tunnel.peers.size, 0);
+  world.advance(100);
+  assert.equal(world.tunnel.peers.size, 1);
+});
+
 test('[P101] pushes nothing while one of two factors is undecided, however often it is asked (CVE-2020-15078)', () => {
   const world = new SimulatedWorld({ authenticate: () => undefined });
   const client = world.client();
