@@ -1,6 +1,6 @@
 // The engine as a whole, in each state of a session: a hostile client beside an honest one on virtual time. The hostile
 // one forges, mutates, replays and reorders packets, sends anything inside TLS, and everything that can be reported about
-// it is reported at the wrong time. FUZZ_EPISODES sets episodes per state, FUZZ_SECONDS the time per state instead.
+// it is reported at the wrong time. FUZZ_INPUTS sets the inputs per state, FUZZ_SECONDS the time per state instead.
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { setFlagsFromString } from 'node:v8';
@@ -20,9 +20,10 @@ import { randomBytesFrom, randomFrom, seeded } from '../support/seed.ts';
 import type { SimulatedClient } from '../support/simulated-client.ts';
 import { grantByCertificate, SimulatedWorld, udpRemote } from '../support/simulated-world.ts';
 
-const EPISODES = Number(process.env['FUZZ_EPISODES'] ?? 30);
+const INPUTS = Number(process.env['FUZZ_INPUTS'] ?? 15_000);
 const SECONDS = Number(process.env['FUZZ_SECONDS'] ?? 0);
 const INPUTS_PER_EPISODE = 300;
+const INPUTS_AFTER_THE_END = 20;
 const EPISODES_PER_WORLD = 10;
 const KEY = countingBytes(256, 7);
 const INNER = new Uint8Array(40).fill(0x45);
@@ -102,7 +103,7 @@ for (const [state, enter] of Object.entries(STATES)) {
       const counts = new Map<string, number>();
       const untilMs = performance.now() + (SECONDS * 1000) / Object.keys(WRAPS).length;
       let episode = 0;
-      const goesOn = (): boolean => (SECONDS > 0 ? performance.now() < untilMs : episode < EPISODES);
+      const goesOn = (): boolean => (SECONDS > 0 ? performance.now() < untilMs : (counts.get('inputs') ?? 0) < INPUTS);
       while (goesOn()) {
         const stage = new Stage({ kind, wrap, random, counts, seed: seed + episode });
         for (let round = 0; round < EPISODES_PER_WORLD && goesOn(); round += 1, episode += 1) stage.attack(enter);
@@ -150,7 +151,7 @@ class Stage {
   readonly #world: SimulatedWorld;
   readonly #honest: SimulatedClient;
   /** TLS connections opened while the honest client did nothing. */
-  #hostileTls: number[] = [];
+  readonly #hostileTls = new Set<number>();
   #honestOpensTls = true;
   #attackers = 0;
   #innerSent = 0;
@@ -171,13 +172,18 @@ class Stage {
     this.#world = world;
     const openServer = world.tls.openServer.bind(world.tls);
     world.tls.openServer = (tls) => {
-      if (!this.#honestOpensTls) this.#hostileTls.push(tls);
+      if (!this.#honestOpensTls) this.#hostileTls.add(tls);
       openServer(tls);
     };
     const input = world.tls.input.bind(world.tls);
     world.tls.input = (tls, bytes) => {
-      this.#count('reached TLS');
+      if (this.#hostileTls.has(tls)) this.#count('reached TLS');
       input(tls, bytes);
+    };
+    const close = world.tls.close.bind(world.tls);
+    world.tls.close = (tls) => {
+      this.#hostileTls.delete(tls);
+      close(tls);
     };
     this.#honest = world.connect({ name: 'alice', address: '192.0.2.1', config: this.#config(990) });
   }
@@ -186,14 +192,14 @@ class Stage {
   attack(enter: Enter): void {
     const world = this.#world;
     this.#honestOpensTls = false;
-    this.#hostileTls = [];
+    this.#hostileTls.clear();
     this.#attackers += 1;
     // With and without a wrap of its own for renewals. The long name is one whose login is never decided.
     const config = this.#config(this.#parts.random() < 0.5 ? 990 : 2 | 4 | 8 | 128);
     const name = enter === STATES['while its login is undecided'] ? 'undecided-mallory' : 'mallory';
     const address = `198.51.${this.#attackers % 250}.7`;
     const client = world.client({ name, address, port: 1024 + this.#attackers, config });
-    enter(world, client, () => this.#hostileTls.at(-1) ?? 0);
+    enter(world, client, () => [...this.#hostileTls].at(-1) ?? 0);
     this.#letLoose(client);
     client.isMute = true;
     client.sent.length = 0;
@@ -242,7 +248,9 @@ class Stage {
       captured: client.sent,
       nextMessageId: 5,
     });
-    for (let count = 0; count < INPUTS_PER_EPISODE; count += 1) {
+    const hadSession = this.#hostileTls.size > 0;
+    for (let [count, late] = [0, 0]; count < INPUTS_PER_EPISODE && late < INPUTS_AFTER_THE_END; count += 1) {
+      if (hadSession && this.#hostileTls.size === 0) late += 1;
       const choice = random();
       if (choice < 0.75) this.#sendPacket(client, hostile.packet());
       else this.#feed(this.#untimely(client, choice < 0.85 ? 'tlsPlaintext' : undefined));
@@ -274,17 +282,13 @@ class Stage {
   #untimely(client: SimulatedClient, wanted?: Input['kind']): Input {
     const { random } = this.#parts;
     const below = (limit: number): number => Math.floor(random() * limit);
-    const tls = this.#hostileTls[below(this.#hostileTls.length)] ?? 1_000_000;
+    const tls = [...this.#hostileTls][below(this.#hostileTls.size)] ?? 1_000_000;
     const peer = [...this.#world.tunnel.peers.values()].find(({ record }) => record.peerId !== 0)?.record;
     const about = { peerId: peer?.peerId ?? below(3) + 1, generation: (peer?.generation ?? 1) - below(2) };
     const inputs: readonly Input[] = [
-      {
-        kind: 'tlsPlaintext',
-        tls,
-        bytes: random() < 0.1 ? new Uint8Array(16_384).fill(65) : mutate(PLAINTEXT, random),
-      },
+      { kind: 'tlsPlaintext', tls, bytes: this.#plaintext() },
       { kind: 'tlsOutput', tls, bytes: randomBytesFrom(random, below(2_000)) },
-      { kind: 'tlsFailed', tls, reason: 'alert' },
+      ...(random() < 0.05 ? [{ kind: 'tlsFailed', tls, reason: 'alert' } as const] : []),
       { kind: 'tlsPlaintext', tls: tls + 1_000_000, bytes: utf8Bytes('EXIT\0') },
       {
         kind: 'authenticated',
@@ -302,6 +306,14 @@ class Stage {
     return inputs.find(({ kind }) => kind === wanted) ?? inputs[below(inputs.length)];
   }
 
+  #plaintext(): Uint8Array {
+    const { random } = this.#parts;
+    const choice = random();
+    if (choice < 0.02) return new Uint8Array(16_384).fill(65);
+    if (choice < 0.5) return utf8Bytes('PUSH_REQUEST\0');
+    return mutate(PLAINTEXT, random);
+  }
+
   #someAddress(client: SimulatedClient): Uint8Array {
     const { random } = this.#parts;
     const remote =
@@ -312,13 +324,14 @@ class Stage {
   #feed(input: Input): void {
     this.#count('inputs');
     const sizes = this.#world.requests.length;
+    const isInsideTls = input.kind === 'tlsPlaintext' && this.#hostileTls.has(input.tls);
     try {
       this.#world.feed(input);
     } catch (error) {
       const bytes = 'bytes' in input ? Buffer.from(input.bytes).toString('hex') : JSON.stringify(input);
       throw new assert.AssertionError({ message: `${input.kind} ${bytes}: ${String(error)}` });
     }
-    if (input.kind === 'tlsPlaintext') this.#count('inside TLS');
+    if (isInsideTls) this.#count('inside TLS');
     if (this.#world.requests.length > sizes) this.#count('logins judged');
   }
 
