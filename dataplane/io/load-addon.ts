@@ -2,7 +2,7 @@ import { existsSync } from 'node:fs';
 import { createRequire } from 'node:module';
 import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
-import { TerminalError } from '../../net/errors.ts';
+import { InternalError, TerminalError } from '../../net/errors.ts';
 import type { BatchArrays, BatchHandle, NativeAddon } from './native-addon.ts';
 import { RECEIVE_REGION_BYTES, SlotVerdict } from './native-addon.ts';
 import { formatAddress, parseAddress } from './socket-address.ts';
@@ -61,6 +61,7 @@ interface NativeBinding extends Hot {
   ): number;
   keyForwardForTest(handle: number, packetId: Float64Array, epoch: number): void;
   tcpListen(local: Uint8Array, facts: Int32Array): void;
+  monotonicNs(): number;
   pollAdd(poll: number, fd: number, tag: number, write: number): void;
   pollModify(poll: number, fd: number, tag: number, write: number): void;
 }
@@ -68,9 +69,6 @@ interface NativeBinding extends Hot {
 /** Options become positional numbers here, so that the native side parses no objects; hot calls go straight through. */
 function withColdCalls(native: NativeBinding): NativeAddon {
   const names = COUNTER_NAMES;
-  // Both clocks are CLOCK_MONOTONIC; performance.now() counts from the start of its thread.
-  const [seconds, nanoseconds] = process.hrtime();
-  const threadStartMs = seconds * 1e3 + nanoseconds / 1e6 - performance.now();
   const registerBatch = (arrays: BatchArrays): BatchHandle =>
     native.registerBatch(arrays, arrays.regionBytes ?? RECEIVE_REGION_BYTES.gro);
   return {
@@ -110,7 +108,7 @@ function withColdCalls(native: NativeBinding): NativeAddon {
       return Object.fromEntries(names.map((name, index) => [name, values[index]]));
     },
     counterNames: () => names,
-    monotonicMs: () => threadStartMs + performance.now(),
+    monotonicMs: () => native.monotonicNs() / 1e6,
     formatAddress,
     parseAddress,
   };
@@ -127,7 +125,7 @@ function singleSender(native: NativeBinding, registerBatch: NativeAddon['registe
     const { arrays, handle } = single;
     arrays.bytes.set(bytes);
     arrays.length[0] = bytes.length;
-    if (remote.length < arrays.remotes.length) throw new RangeError('Expected the address of a remote');
+    if (remote.length < arrays.remotes.length) throw new InternalError('Expected the address of a remote');
     arrays.remotes.set(remote.subarray(0, arrays.remotes.length));
     const sent = native.udpSend(fd, handle, 1);
     return sent === 1 ? bytes.length : Math.min(sent, -NOT_TAKEN);

@@ -32,7 +32,7 @@ export interface NativeAddon {
    * @returns datagrams sent; those the socket would not take are counted in `stats`.
    */
   udpSend(fd: number, batch: BatchHandle, count: number): number;
-  /** One datagram to one address (64 bytes), for control packets. @returns bytes sent or −errno. */
+  /** One datagram to one address (64 bytes), for control packets. @returns bytes sent, or a negative number where the socket did not take it. */
   udpSendTo(fd: number, bytes: Uint8Array, remote: Uint8Array): number;
 
   // ---- TUN -----------------------------------------------------------------------------------
@@ -123,13 +123,16 @@ export interface NativeAddon {
   // ---- addresses (SOCKET_ADDRESS_BYTES; bytes 0..23 name the remote, the rest is our side of the path) ---------------
   /** @returns family 4 or 6 (0 for an empty row), the address as text, the port. */
   formatAddress(row: Uint8Array): { family: number; address: string; port: number };
-  /** A row without a local side. @throws TypeError if `address` is no IP address. */
+  /** A row without a local side. @throws InternalError if `address` is no IP address or `port` no port. */
   parseAddress(address: string, port: number): Uint8Array;
 }
 
 export type BatchHandle = number;
 
-/** All arrays have the batch's capacity in slots, `bytes` and `remotes` apart. Unused ones may be of length 0. */
+/**
+ * All arrays have the batch's capacity in slots, `bytes`, `remotes` and `count` apart; only `bytes` and `remotes` may be empty.
+ * Each distinct ArrayBuffer costs a look with every call (it may have been transferred away): let arrays share one.
+ */
 export interface BatchArrays {
   readonly bytes: Uint8Array;
   readonly offset: Uint32Array;

@@ -1,13 +1,14 @@
 import { isIPv4, isIPv6, SocketAddress } from 'node:net';
+import { InternalError } from '../../net/errors.ts';
 import { SOCKET_ADDRESS_BYTES, type SocketAddressBytes } from '../data-channel.ts';
 
 /**
  * A row of the layout in native/socket_address.h with the remote's side filled in.
  *
- * @throws TypeError if `address` is no IP address, RangeError if `port` is no port.
+ * @throws InternalError if `address` is no IP address or `port` no port: both were checked when they were read.
  */
 export function parseAddress(address: string, port: number): SocketAddressBytes {
-  if (!Number.isInteger(port) || port < 0 || port > 65_535) throw new RangeError('Expected a port from 0 to 65535');
+  if (!Number.isInteger(port) || port < 0 || port > 65_535) throw new InternalError('Expected a port from 0 to 65535');
   const row = new Uint8Array(SOCKET_ADDRESS_BYTES);
   row[2] = port >> 8;
   row[3] = port & 0xff;
@@ -16,7 +17,7 @@ export function parseAddress(address: string, port: number): SocketAddressBytes 
     row.set(address.split('.').map(Number), 4);
     return row;
   }
-  if (!isIPv6(address)) throw new TypeError('Expected an IPv4 or IPv6 address');
+  if (!isIPv6(address)) throw new InternalError('Expected an IPv4 or IPv6 address');
   const bytes = ipv6Bytes(address);
   const isMapped = bytes.subarray(0, 10).every((byte) => byte === 0) && bytes[10] === 0xff && bytes[11] === 0xff;
   row[0] = isMapped ? 4 : 6;
@@ -26,8 +27,8 @@ export function parseAddress(address: string, port: number): SocketAddressBytes 
 
 /** The remote of a row; family 0 and an empty address for an empty row. */
 export function formatAddress(row: SocketAddressBytes): { family: number; address: string; port: number } {
-  if (!(row instanceof Uint8Array)) throw new TypeError('Expected a Uint8Array');
-  if (row.length < SOCKET_ADDRESS_BYTES) throw new RangeError(`Expected ${SOCKET_ADDRESS_BYTES} bytes`);
+  if (!(row instanceof Uint8Array)) throw new InternalError('Expected a Uint8Array');
+  if (row.length < SOCKET_ADDRESS_BYTES) throw new InternalError(`Expected ${SOCKET_ADDRESS_BYTES} bytes`);
   const family = row[0];
   const port = (row[2] << 8) | row[3];
   if (family === 4) return { family, address: row.subarray(4, 8).join('.'), port };

@@ -61,6 +61,7 @@ napi_value stopWatch(napi_env env, napi_callback_info info) {
 
 }  // namespace
 
+int64_t exported::monotonicNs(Call&) { return static_cast<int64_t>(uv_hrtime()); }
 int64_t exported::pollCreate(Call& call) { return call.checked("epoll_create1", epoll_create1(EPOLL_CLOEXEC)); }
 int64_t exported::pollAdd(Call& call) { return control(call, EPOLL_CTL_ADD); }
 int64_t exported::pollModify(Call& call) { return control(call, EPOLL_CTL_MOD); }

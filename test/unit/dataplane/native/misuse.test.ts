@@ -1,13 +1,15 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { loadAddon } from '../../../../dataplane/io/load-addon.ts';
+import { InternalError } from '../../../../net/errors.ts';
 import { countingBytes } from '../../../support/hex.ts';
 import { NativeBatch } from '../../../support/native-batch.ts';
 import { randomFrom, seeded } from '../../../support/seed.ts';
 
 const addon = loadAddon();
 const size = { capacity: 16, bytes: 65_536, rows: 4, regionBytes: 2048 };
-const misuse = (error: unknown): boolean => error instanceof TypeError || error instanceof RangeError;
+const misuse = (error: unknown): boolean =>
+  error instanceof TypeError || error instanceof RangeError || error instanceof InternalError;
 const key = {
   cipher: 'AES-128-GCM',
   epochFormat: false,

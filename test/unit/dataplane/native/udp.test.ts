@@ -2,6 +2,7 @@ import assert from 'node:assert/strict';
 import { test, type TestContext } from 'node:test';
 import { loadAddon } from '../../../../dataplane/io/load-addon.ts';
 import { GRO_SEGMENTS_MAX, RECEIVE_REGION_BYTES } from '../../../../dataplane/io/native-addon.ts';
+import { InternalError } from '../../../../net/errors.ts';
 import { NativeBatch } from '../../../support/native-batch.ts';
 import { randomFrom, SEED, seeded } from '../../../support/seed.ts';
 
@@ -184,8 +185,8 @@ test('an address survives its row; text that is none is refused', () => {
   assert.equal(addon.formatAddress(addon.parseAddress('::ffff:192.0.2.1', 1)).address, '192.0.2.1');
   assert.deepEqual(addon.formatAddress(new Uint8Array(64)), { family: 0, address: '', port: 0 });
   for (const text of ['', 'localhost', '1.2.3', '1.2.3.4.5', '::g', 'x'.repeat(1000)])
-    assert.throws(() => addon.parseAddress(text, 1), TypeError);
-  assert.throws(() => addon.parseAddress('::', 65_536), RangeError);
+    assert.throws(() => addon.parseAddress(text, 1), InternalError);
+  assert.throws(() => addon.parseAddress('::', 65_536), InternalError);
 });
 
 test('a datagram larger than its region is counted and left out', (t) => {
