@@ -310,7 +310,8 @@ class Stage {
     const { random } = this.#parts;
     const choice = random();
     if (choice < 0.02) return new Uint8Array(16_384).fill(65);
-    if (choice < 0.5) return utf8Bytes('PUSH_REQUEST\0');
+    if (choice < 0.4) return utf8Bytes('PUSH_REQUEST\0');
+    if (choice < 0.6) return PLAINTEXT[Math.floor(random() * PLAINTEXT.length)];
     return mutate(PLAINTEXT, random);
   }
 
