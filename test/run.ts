@@ -21,6 +21,7 @@ const SUITES: readonly Suite[] = [
   { name: 'fuzz', concurrency: 2, fileTimeoutS: 600 + 2 * Number(process.env['FUZZ_SECONDS'] ?? 0) },
   { name: 'system', concurrency: 1, fileTimeoutS: 300 },
   { name: 'interop', concurrency: 1, fileTimeoutS: 600 },
+  { name: 'faults', concurrency: 1, fileTimeoutS: 600 },
 ];
 
 const root = join(import.meta.dirname, '..');
@@ -34,7 +35,7 @@ const started = performance.now();
 const reports: FileReport[] = [];
 
 const missing = missingForNamespaceTests();
-if (missing.length > 0 && suites.some(({ name }) => name === 'interop' || name === 'system')) {
+if (missing.length > 0 && suites.some(({ name }) => ['system', 'interop', 'faults'].includes(name))) {
   console.log(`The tests in namespaces are skipped, because this machine lacks: ${missing.join('; ')}`);
 }
 

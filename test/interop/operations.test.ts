@@ -4,7 +4,8 @@ import { join } from 'node:path';
 import { test } from 'node:test';
 import { waitForProgress } from '../support/flows.ts';
 import { endpoint, rule, secret, targetNetwork, users, yamlOf } from '../support/manifests.ts';
-import { TARGETS, type Namespace } from '../support/netns.ts';
+import { machineState } from '../support/machine-state.ts';
+import { TARGETS } from '../support/netns.ts';
 import { skipWithoutNamespaces } from '../support/requirements.ts';
 import { waitFor } from '../support/wait.ts';
 import { DEFAULT_MANIFESTS, World } from '../support/world.ts';
@@ -145,20 +146,5 @@ test('the data plane runs without root, capabilities or a way back', { skip }, a
     assert.match(status, /^Groups:\t\s*(65532)?\s*$/m);
   }
 });
-
-/** Everything of the machine that a gateway may touch. */
-function machineState(namespace: Namespace): Readonly<Record<string, string>> {
-  return {
-    links: namespace.must('ip', '-o', 'link', 'show').replaceAll(/ (qlen|qdisc) \S+/g, ''),
-    addresses: namespace.must('ip', '-o', 'addr', 'show').replaceAll(/(valid|preferred)_lft \S+/g, ''),
-    routes: namespace.must('ip', 'route', 'show', 'table', 'all'),
-    rules: namespace.must('nft', 'list', 'ruleset'),
-    forwarding: namespace.must(
-      'sh',
-      '-c',
-      'grep . /proc/sys/net/ipv4/conf/*/forwarding /proc/sys/net/ipv6/conf/*/forwarding /proc/sys/net/ipv4/ip_forward',
-    ),
-  };
-}
 
 const CLIENT_KEY = join('pki', 'default', 'clients', 'clients', 'alice.pem');

@@ -12,6 +12,8 @@ export interface WorldOptions {
   readonly manifests?: Readonly<Record<string, string>>;
   readonly options?: readonly string[];
   readonly timers?: Partial<EngineTimers>;
+  /** Of the gateway, beside what it inherits. */
+  readonly environment?: Readonly<Record<string, string>>;
   /** False: the test starts the gateway itself. */
   readonly started?: boolean;
 }
@@ -44,7 +46,7 @@ export class World {
       lab,
       manifests: options.manifests ?? DEFAULT_MANIFESTS,
       options: options.options ?? [],
-      environment: timers,
+      environment: { ...timers, ...options.environment },
     });
   }
 
