@@ -20,6 +20,7 @@ export interface OpenSockets {
 
 /** One tunnel thread up to two cores, else cores − 1 rounded down to a power of two, at most 4 (architecture.md 4). */
 export function tunnelThreads(cores: number): number {
+  if (THREADS_FOR_TEST !== undefined) return 2 ** Math.floor(Math.log2(Math.max(1, THREADS_FOR_TEST)));
   return cores <= 2 ? 1 : Math.min(4, 2 ** Math.floor(Math.log2(cores - 1)));
 }
 
@@ -99,9 +100,15 @@ async function refuseTakenPort(address: string, { transport, port }: ListenOptio
   }
 }
 
+function optionalNumber(text: string | undefined): number | undefined {
+  return text === undefined ? undefined : Number(text);
+}
+
 const TUN_DEVICE = '/dev/net/tun';
 const MISSING_TUN =
   `A gateway needs ${TUN_DEVICE}. On a machine of your own: modprobe tun. ` +
   'In a container: give it the device and the capability NET_ADMIN.';
+/** Benches compare numbers of threads on one machine. */
+const THREADS_FOR_TEST = optionalNumber(process.env['CLIENTVPN_THREADS_FOR_TEST']);
 /** Asked for; the kernel grants at most rmem_max and wmem_max. Benches hold themselves to the default of those. */
 const SOCKET_BUFFER_BYTES = Number(process.env['CLIENTVPN_SOCKET_BUFFER_FOR_TEST'] ?? 4 * 1024 * 1024);
