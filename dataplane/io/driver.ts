@@ -222,8 +222,13 @@ export class Driver {
         if (remote !== undefined) this.onDatagram(remote, notification.bytes);
         return;
       }
-      default:
+      case 'floated':
+      case 'keepaliveLost':
+      case 'exitNotified':
+      case 'keySwitched':
+      case 'keyExhausted':
         this.feed({ kind: 'dataChannel', notification });
+        return;
     }
   }
 
