@@ -293,10 +293,11 @@ export class Engine {
       if (state.peers.at(opening.remote.key).length === 0) this.#closeTcpOpening(opening.remote.key);
     const reason = 'the gateway is shutting down';
     for (const peer of state.peers.all()) {
-      if (peer.phase === 'connected') {
+      if (peer.phase === 'opening' && !canHear(peer)) closePeer(state, peer, 'shutdown');
+      else if (peer.phase !== 'lingering') {
         endPeer(state, peer, 'shutdown', restartMessage({ keepCredentials: true, nextRemote: false, reason }));
         peer.lingerUntil = Math.min(peer.lingerUntil, state.now + SHUTDOWN_LINGER_MS);
-      } else if (peer.phase === 'opening') closePeer(state, peer, 'shutdown');
+      }
     }
   }
 
@@ -334,6 +335,11 @@ export class Engine {
     if (state.served.snapshot.session.disconnectOnTimeout) endPeer(state, peer, reason, haltMessage(reason));
     else restartPeer(state, peer, reason);
   }
+}
+
+/** Whether the client has TLS and our half of the key exchange: it understands control messages, or soon will. */
+function canHear({ session }: Peer): boolean {
+  return session.current.phase === 'answered' || session.current.phase === 'active';
 }
 
 export interface EngineStats {

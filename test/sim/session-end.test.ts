@@ -270,6 +270,20 @@ test('[P87] a shutdown tells everybody to come back later, and is over once they
   assert.equal(late.received.length, 0);
 });
 
+test('a shutdown tells those who are waiting for their login too', () => {
+  const world = new SimulatedWorld({ authenticate: () => undefined });
+  const client = world.client({ name: 'alice' });
+  client.start();
+  world.advance(2_000);
+  assert.equal(world.eventsOf('connected').length, 0);
+  world.feed({ kind: 'shutdown' });
+  world.advance(1_000);
+  assert.match(client.closed ?? '', /^RESTART,/);
+  world.advance(2_000);
+  assert.equal(world.engine.drained(), true);
+  assertNothingHeld(world);
+});
+
 test('a shutdown of an idle gateway is over at once', () => {
   const world = new SimulatedWorld();
   world.feed({ kind: 'shutdown' });
