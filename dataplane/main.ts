@@ -1,5 +1,5 @@
 import { parseArgs } from 'node:util';
-import { startDataPlane, type DataPlane } from './io/data-plane.ts';
+import { DataPlane } from './io/data-plane.ts';
 import { SupervisorChannel } from './io/supervisor-channel.ts';
 import type { SupervisorMessage } from './process-messages.ts';
 
@@ -26,7 +26,7 @@ process.on('SIGINT', () => undefined);
 
 async function onMessage(message: SupervisorMessage): Promise<void> {
   if (message.kind === 'start') {
-    plane = await startDataPlane(message.start, (answer) => channel.send(answer));
+    plane = await DataPlane.start(message.start, (answer) => channel.send(answer));
     channel.send({ kind: 'ready' });
     return;
   }

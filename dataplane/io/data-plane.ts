@@ -7,175 +7,209 @@ import { TerminalError } from '../../net/errors.ts';
 import { LocalProvider } from '../auth/local-provider.ts';
 import { LoginAuthenticator } from '../auth/login-authenticator.ts';
 import type { DataPlaneMessage, DataPlaneStart, EngineTimers } from '../process-messages.ts';
+import { gatewayAddressOf } from '../sessions/address-pool.ts';
 import { Engine } from '../sessions/engine.ts';
 import { startAdminServer, type AdminServer } from './admin-server.ts';
-import { ControlSocket, udpRemote } from './control-socket.ts';
+import { ControlSocket, type ControlSocketOptions, udpRemote } from './control-socket.ts';
 import { Driver } from './driver.ts';
 import { loadAddon } from './load-addon.ts';
 import { LogSink } from './log-sink.ts';
-import { createLogger } from './logger.ts';
+import { createLogger, type Logger } from './logger.ts';
 import { SignedLoginTokens } from './login-tokens.ts';
+import type { NativeAddon } from './native-addon.ts';
 import { Observers } from './observers.ts';
 import { TlsEndpoint } from './tls-endpoint.ts';
 import { TunnelHost } from './tunnel-host.ts';
 
-export interface DataPlane {
+/** A data plane on open descriptors: everything between the supervisor's messages and the packets. */
+export class DataPlane {
+  readonly #send: (message: DataPlaneMessage) => void;
+  readonly #log: Logger;
+  readonly #sink: LogSink;
+  readonly #tunnel: TunnelHost;
+  readonly #tls: TlsEndpoint;
+  readonly #local: LocalProvider;
+  readonly #tokens: SignedLoginTokens;
+  readonly #authenticator: LoginAuthenticator;
+  readonly #engine: Engine;
+  readonly #control: ControlSocket | null;
+  readonly #observers: Observers;
+  readonly #driver: Driver;
+  readonly #memoryTimer: NodeJS.Timeout;
+  #inForce: DataPlaneConfig;
+  #lastMemory = '';
+  #admin: AdminServer | undefined;
+  #isServing = false;
+
+  /** Resolves when clients can connect. @throws TerminalError naming what a person must change. */
+  static async start(start: DataPlaneStart, send: (message: DataPlaneMessage) => void): Promise<DataPlane> {
+    const addon = loadAddon();
+    const plane = new DataPlane(start, send, addon, await startTunnel(start, addon));
+    await plane.#serve(start);
+    return plane;
+  }
+
+  private constructor(
+    start: DataPlaneStart,
+    send: (message: DataPlaneMessage) => void,
+    addon: NativeAddon,
+    tunnel: TunnelHost,
+  ) {
+    const { config, memory, descriptors } = start;
+    this.#send = send;
+    this.#inForce = config;
+    this.#tunnel = tunnel;
+    this.#sink = new LogSink(process.stdout);
+    const bindings = { endpoint: config.snapshot.endpoint.name };
+    this.#log = createLogger({ level: start.logLevel, sink: this.#sink, bindings });
+    this.#tokens = new SignedLoginTokens({ now: Date.now, ...tokenOptionsOf(config) });
+    this.#local = new LocalProvider({
+      now: Date.now,
+      tokens: this.#tokens,
+      usedTotpSteps: memory.totpSteps,
+      onTotpUsed: () => this.#sendMemory(),
+    });
+    this.#authenticator = new LoginAuthenticator({ now: Date.now, local: this.#local });
+    this.#authenticator.reconfigure(config);
+    this.#tls = new TlsEndpoint({
+      credentials: credentialsOf(config),
+      deliver: (input) => this.#driver.feed(input),
+    });
+    this.#engine = new Engine({
+      config,
+      timers: { ...DEFAULT_TIMERS, ...start.timers },
+      threads: tunnel.threads,
+      random: (bytes) => new Uint8Array(randomBytes(bytes)),
+      wallClock: Date.now,
+      memory,
+      remoteFrom: (wire) => udpRemote(addon, wire),
+      traffic: (peerId) => tunnel.traffic(peerId),
+    });
+    this.#control = controlSocketOf(descriptors.udpControl, addon, (remote, bytes) =>
+      this.#driver.onDatagram(remote, bytes),
+    );
+    this.#observers = new Observers({
+      log: this.#log,
+      sink: this.#sink,
+      engine: this.#engine,
+      tunnel,
+      config,
+      local: this.#local,
+    });
+    this.#driver = new Driver({
+      addon,
+      engine: this.#engine,
+      tunnel,
+      tls: this.#tls,
+      authenticator: this.#authenticator,
+      control: this.#control,
+      onEvent: (event) => this.#observers.onEvent(event),
+      onLogin: (seconds) => this.#observers.metrics.loginTook(seconds),
+      onFault: (error, input) => this.#observers.onFault(error, input),
+    });
+    this.#memoryTimer = setInterval(() => this.#sendMemory(), MEMORY_INTERVAL_MS);
+  }
+
   /** Takes a configuration and tells the supervisor when every thread enforces it, or why it is refused. */
-  apply(config: DataPlaneConfig): Promise<void>;
-  connections(): readonly Connection[];
+  async apply(config: DataPlaneConfig): Promise<void> {
+    const { version, digest } = config.snapshot;
+    const begun = performance.now();
+    try {
+      this.#tls.setCredentials(credentialsOf(config));
+      this.#driver.configure(config);
+    } catch (error) {
+      this.#tls.setCredentials(credentialsOf(this.#inForce));
+      const reason = error instanceof Error ? error.message : String(error);
+      this.#log.error({ version, reason }, 'Refused snapshot');
+      this.#send({ kind: 'rejected', version, digest, reason });
+      return;
+    }
+    this.#inForce = config;
+    this.#tokens.reconfigure(tokenOptionsOf(config));
+    this.#authenticator.reconfigure(config);
+    this.#observers.configure(config);
+    await this.#driver.enforced();
+    this.#log.info({ version, ms: Math.round(performance.now() - begun) }, 'Enforced snapshot');
+    this.#send({ kind: 'applied', version, digest });
+  }
+
+  connections(): readonly Connection[] {
+    return this.#driver.connections();
+  }
+
   /** @returns whether an active connection had the id. */
-  terminate(connectionId: string): boolean;
-  stop(reason: string, limitMs: number): Promise<void>;
+  terminate(connectionId: string): boolean {
+    const found = this.connections().some(
+      (connection) => connection.connectionId === connectionId && connection.status === 'active',
+    );
+    if (found) this.#driver.feed({ kind: 'terminate', connectionId });
+    return found;
+  }
+
+  /** Says goodbye to the clients, for at most `limitMs`, and ends everything it started. */
+  async stop(reason: string, limitMs: number): Promise<void> {
+    this.#isServing = false;
+    this.#log.info({ reason }, 'Stopping');
+    clearInterval(this.#memoryTimer);
+    await this.#driver.shutdown(limitMs);
+    this.#sendMemory();
+    this.#control?.close();
+    await this.#tunnel.stop();
+    await this.#admin?.close();
+    this.#observers.close();
+    this.#log.info('Stopped');
+    await this.#sink.flush(LOG_FLUSH_MS);
+  }
+
+  async #serve(start: DataPlaneStart): Promise<void> {
+    const { metricsListen, config } = start;
+    if (metricsListen !== null) {
+      this.#admin = await startAdminServer({
+        ...metricsListen,
+        metrics: () => this.#observers.metrics.exposition(),
+        notReady: () => (this.#isServing ? null : 'the tunnel is not open'),
+      });
+      this.#log.info({ host: metricsListen.host, port: this.#admin.port }, 'Serving metrics');
+    }
+    await this.apply(config);
+    this.#isServing = true;
+    const { transport, port } = config.snapshot;
+    const facts = { targetNetwork: config.targetNetwork, transport, port, threads: this.#tunnel.threads };
+    this.#log.info(facts, 'Started data plane');
+  }
+
+  #sendMemory(): void {
+    const memory = { leases: this.#engine.leases(), totpSteps: this.#local.usedTotpSteps() };
+    const text = JSON.stringify(memory);
+    if (text === this.#lastMemory) return;
+    this.#lastMemory = text;
+    this.#send({ kind: 'memory', memory });
+  }
 }
 
-/** Starts to serve; resolves when clients can connect. @throws TerminalError naming what a person must change. */
-export async function startDataPlane(
-  start: DataPlaneStart,
-  send: (message: DataPlaneMessage) => void,
-): Promise<DataPlane> {
-  const { descriptors } = start;
-  const { snapshot } = start.config;
-  const sink = new LogSink(process.stdout);
-  const log = createLogger({ level: start.logLevel, sink, bindings: { endpoint: snapshot.endpoint.name } });
-  const addon = loadAddon();
-  const clientCidr = parseIpv4Prefix(snapshot.clientCIDR);
-  if (clientCidr === undefined) throw new TerminalError(`clientCIDR "${snapshot.clientCIDR}" is no IPv4 network`);
-
-  const tunnel = await TunnelHost.start({
+async function startTunnel(start: DataPlaneStart, addon: NativeAddon): Promise<TunnelHost> {
+  const { descriptors, config } = start;
+  const { transport, clientCIDR } = config.snapshot;
+  const clientCidr = parseIpv4Prefix(clientCIDR);
+  if (clientCidr === undefined) throw new TerminalError(`clientCIDR "${clientCIDR}" is no IPv4 network`);
+  return TunnelHost.start({
     addon,
-    transport: snapshot.transport,
+    transport,
     udpDescriptors: descriptors.udpTunnel,
     tcpDescriptors: descriptors.tcp,
     tunDescriptors: descriptors.tun,
     clientCidr,
-    gatewayAddress: clientCidr.address + 1,
+    gatewayAddress: gatewayAddressOf(clientCidr),
     tunMtu: TUN_MTU_BYTES,
   });
+}
 
-  const tokens = new SignedLoginTokens({ now: Date.now, ...tokenOptionsOf(start.config) });
-  const local = new LocalProvider({
-    now: Date.now,
-    tokens,
-    usedTotpSteps: start.memory.totpSteps,
-    onTotpUsed: () => sendMemory(),
-  });
-  const authenticator = new LoginAuthenticator({ now: Date.now, local });
-  authenticator.reconfigure(start.config);
-
-  const tls = new TlsEndpoint({
-    credentials: credentialsOf(start.config),
-    deliver: (input) => driver.feed(input),
-  });
-  const engine = new Engine({
-    config: start.config,
-    timers: { ...DEFAULT_TIMERS, ...start.timers },
-    threads: tunnel.threads,
-    random: (bytes) => new Uint8Array(randomBytes(bytes)),
-    wallClock: Date.now,
-    memory: start.memory,
-    remoteFrom: (wire) => udpRemote(addon, wire),
-    traffic: (peerId) => tunnel.traffic(peerId),
-  });
-  const control =
-    descriptors.udpControl === null
-      ? null
-      : new ControlSocket({
-          addon,
-          fd: descriptors.udpControl,
-          onDatagram: (remote, bytes) => driver.onDatagram(remote, bytes),
-        });
-  const observers = new Observers({ log, sink, engine, tunnel, config: start.config, local });
-  const driver = new Driver({
-    addon,
-    engine,
-    tunnel,
-    tls,
-    authenticator,
-    control,
-    onEvent: (event) => observers.onEvent(event),
-    onLogin: (seconds) => observers.metrics.loginTook(seconds),
-    onFault: (error, input) => observers.onFault(error, input),
-  });
-
-  let lastMemory = '';
-  const sendMemory = (): void => {
-    const memory = { leases: engine.leases(), totpSteps: local.usedTotpSteps() };
-    const text = JSON.stringify(memory);
-    if (text === lastMemory) return;
-    lastMemory = text;
-    send({ kind: 'memory', memory });
-  };
-  const memoryTimer = setInterval(sendMemory, MEMORY_INTERVAL_MS);
-
-  let inForce = start.config;
-  const apply = async (config: DataPlaneConfig): Promise<void> => {
-    const { version, digest } = config.snapshot;
-    const begun = performance.now();
-    try {
-      tls.setCredentials(credentialsOf(config));
-      driver.configure(config);
-    } catch (error) {
-      tls.setCredentials(credentialsOf(inForce));
-      const reason = error instanceof Error ? error.message : String(error);
-      log.error({ version, reason }, 'Refused snapshot');
-      send({ kind: 'rejected', version, digest, reason });
-      return;
-    }
-    inForce = config;
-    tokens.reconfigure(tokenOptionsOf(config));
-    authenticator.reconfigure(config);
-    observers.configure(config);
-    await driver.enforced();
-    log.info({ version, ms: Math.round(performance.now() - begun) }, 'Enforced snapshot');
-    send({ kind: 'applied', version, digest });
-  };
-
-  let admin: AdminServer | undefined;
-  let serving = false;
-  if (start.metricsListen !== null) {
-    admin = await startAdminServer({
-      ...start.metricsListen,
-      metrics: () => observers.metrics.exposition(),
-      notReady: () => (serving ? null : 'the tunnel is not open'),
-    });
-    log.info({ host: start.metricsListen.host, port: admin.port }, 'Serving metrics');
-  }
-  await apply(start.config);
-  serving = true;
-  log.info(
-    {
-      targetNetwork: start.config.targetNetwork,
-      transport: snapshot.transport,
-      port: snapshot.port,
-      threads: tunnel.threads,
-    },
-    'Started data plane',
-  );
-
-  return {
-    apply,
-    connections: () => driver.connections(),
-    terminate: (connectionId) => {
-      const found = driver
-        .connections()
-        .some((connection) => connection.connectionId === connectionId && connection.status === 'active');
-      if (found) driver.feed({ kind: 'terminate', connectionId });
-      return found;
-    },
-    stop: async (reason, limitMs) => {
-      serving = false;
-      log.info({ reason }, 'Stopping');
-      clearInterval(memoryTimer);
-      await driver.shutdown(limitMs);
-      sendMemory();
-      control?.close();
-      await tunnel.stop();
-      await admin?.close();
-      observers.close();
-      log.info('Stopped');
-      await sink.flush(LOG_FLUSH_MS);
-    },
-  };
+function controlSocketOf(
+  fd: number | null,
+  addon: NativeAddon,
+  onDatagram: ControlSocketOptions['onDatagram'],
+): ControlSocket | null {
+  return fd === null ? null : new ControlSocket({ addon, fd, onDatagram });
 }
 
 function credentialsOf(config: DataPlaneConfig) {

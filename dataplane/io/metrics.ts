@@ -33,7 +33,7 @@ export interface MetricLabels {
 /** The Prometheus metrics of one data plane. Never labelled by connection, user or address. */
 export class Metrics {
   readonly #registry = new Registry();
-  readonly #lag = monitorEventLoopDelay({ resolution: 10 });
+  readonly #lag = monitorEventLoopDelay({ resolution: LAG_RESOLUTION_MS });
   readonly #connections: Counter<'outcome'>;
   readonly #authenticationFailures: Counter<'reason'>;
   readonly #certificatesRefused: Counter<'reason'>;
@@ -149,7 +149,8 @@ export class Metrics {
       collect() {
         for (const percentile of [50, 99, 100]) {
           const nanoseconds = lag.count === 0 ? 0 : lag.percentile(percentile);
-          this.set({ quantile: String(percentile / 100) }, nanoseconds / 1e9);
+          // The histogram holds the time between its timer's turns, of which the resolution was asked for.
+          this.set({ quantile: String(percentile / 100) }, Math.max(0, nanoseconds / 1e9 - LAG_RESOLUTION_MS / 1e3));
         }
         lag.reset();
       },
@@ -207,3 +208,5 @@ export class Metrics {
     );
   }
 }
+
+const LAG_RESOLUTION_MS = 20;
