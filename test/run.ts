@@ -2,6 +2,7 @@
 // `N passed, N failed, N skipped`; the status is 0 only if nothing failed, and, in CI, nothing was left out.
 import { existsSync, readdirSync } from 'node:fs';
 import { join, relative } from 'node:path';
+import { fuzzLinesIn } from './support/fuzz-report.ts';
 import { runTestFile, type FileReport } from './support/test-file.ts';
 import { missingForNamespaceTests } from './support/requirements.ts';
 import { sweepLeftovers } from './support/sweep.ts';
@@ -18,9 +19,10 @@ const SUITES: readonly Suite[] = [
   { name: 'unit', concurrency: 2, fileTimeoutS: 120 },
   { name: 'golden', concurrency: 2, fileTimeoutS: 120 },
   { name: 'sim', concurrency: 2, fileTimeoutS: 300 },
-  { name: 'fuzz', concurrency: 2, fileTimeoutS: 600 + 2 * Number(process.env['FUZZ_SECONDS'] ?? 0) },
+  { name: 'fuzz', concurrency: 2, fileTimeoutS: 600 + 40 * Number(process.env['FUZZ_SECONDS'] ?? 0) },
   { name: 'system', concurrency: 1, fileTimeoutS: 300 },
   { name: 'interop', concurrency: 1, fileTimeoutS: 600 },
+  { name: 'hostile', concurrency: 1, fileTimeoutS: 300 },
   { name: 'faults', concurrency: 1, fileTimeoutS: 600 },
 ];
 
@@ -52,6 +54,8 @@ const count = (result: string) =>
 const failed = count('failed');
 const skipped = count('skipped');
 
+const fuzzed = reports.reduce((sum, { output }) => sum + fuzzLinesIn(output).inputs, 0);
+if (fuzzed > 0) console.log(`\n${fuzzed} fuzzed inputs`);
 console.log(`\n${reports.length} files in ${((performance.now() - started) / 1000).toFixed(0)} s`);
 if (skipped > 0) {
   console.log('\nSkipped:');
@@ -99,6 +103,7 @@ function printReport({ file, outcomes, seconds, output }: FileReport): void {
     ...(left > 0 ? [`${left} skipped`] : []),
   ];
   console.log(`  ${failures.length > 0 ? 'FAIL' : 'ok  '} ${file}  ${counts.join(', ')}  ${seconds.toFixed(1)} s`);
+  for (const line of fuzzLinesIn(output).lines) console.log(indent(line));
   for (const failure of failures) console.log(indent(`${failure.name}\n${failure.detail}`));
   if (failures.length > 0 && output !== '') console.log(indent(`--- output of the file\n${output}`));
 }

@@ -13,6 +13,7 @@ import type { Input } from '../../dataplane/sessions/engine-io.ts';
 import { encodeClientKeyMethod } from '../support/client-key-method.ts';
 import { CLIENT_2_6, type ClientConfig } from '../support/client-io.ts';
 import { dataPlaneConfig } from '../support/data-plane-configs.ts';
+import { reportInputs } from '../support/fuzz-report.ts';
 import { countingBytes } from '../support/hex.ts';
 import { HostilePeer } from '../support/hostile-peer.ts';
 import { mutate } from '../support/mutation.ts';
@@ -79,19 +80,21 @@ const WRAPS: Readonly<Partial<Record<ControlWrapKind, ControlWrap>>> = {
   TlsCrypt: tlsCryptWrap(KEY, 'client'),
 };
 
+const KEY_METHODS = (['stock', 'aws'] as const).map((framing) =>
+  encodeClientKeyMethod({
+    framing,
+    source: { preMaster: countingBytes(48), random1: countingBytes(32), random2: countingBytes(32) },
+    options: CLIENT_2_6.options,
+    username: 'mallory',
+    password: 'secret',
+    peerInfo: 'IV_VER=2.6.14\nIV_PROTO=990\nIV_CIPHERS=AES-256-GCM\n',
+  }),
+);
+
 const PLAINTEXT = [
+  ...KEY_METHODS,
   ...['PUSH_REQUEST\0', 'EXIT\0', 'CR_RESPONSE,c2VjcmV0\0', 'PUSH_REQUEST\0PUSH_REQUEST\0'].map((text) =>
     utf8Bytes(text),
-  ),
-  ...(['stock', 'aws'] as const).map((framing) =>
-    encodeClientKeyMethod({
-      framing,
-      source: { preMaster: countingBytes(48), random1: countingBytes(32), random2: countingBytes(32) },
-      options: CLIENT_2_6.options,
-      username: 'mallory',
-      password: 'secret',
-      peerInfo: 'IV_VER=2.6.14\nIV_PROTO=990\nIV_CIPHERS=AES-256-GCM\n',
-    }),
   ),
 ];
 
@@ -109,7 +112,7 @@ for (const [state, enter] of Object.entries(STATES)) {
         for (let round = 0; round < EPISODES_PER_WORLD && goesOn(); round += 1, episode += 1) stage.attack(enter);
         stage.settle();
       }
-      context.diagnostic(`${episode} episodes; ${[...counts].map(([name, count]) => `${name} ${count}`).join(', ')}`);
+      reportInputs(context, counts.get('inputs') ?? 0, counts);
       for (const layer of MUST_REACH[state] ?? []) assert.ok((counts.get(layer) ?? 0) > 0, `no input reached ${layer}`);
     });
   }
@@ -152,6 +155,7 @@ class Stage {
   readonly #honest: SimulatedClient;
   /** TLS connections opened while the honest client did nothing. */
   readonly #hostileTls = new Set<number>();
+  readonly #spoken = new Set<number>();
   #honestOpensTls = true;
   #attackers = 0;
   #innerSent = 0;
@@ -286,7 +290,7 @@ class Stage {
     const peer = [...this.#world.tunnel.peers.values()].find(({ record }) => record.peerId !== 0)?.record;
     const about = { peerId: peer?.peerId ?? below(3) + 1, generation: (peer?.generation ?? 1) - below(2) };
     const inputs: readonly Input[] = [
-      { kind: 'tlsPlaintext', tls, bytes: this.#plaintext() },
+      { kind: 'tlsPlaintext', tls, bytes: this.#plaintext(tls) },
       { kind: 'tlsOutput', tls, bytes: randomBytesFrom(random, below(2_000)) },
       ...(random() < 0.05 ? [{ kind: 'tlsFailed', tls, reason: 'alert' } as const] : []),
       { kind: 'tlsPlaintext', tls: tls + 1_000_000, bytes: utf8Bytes('EXIT\0') },
@@ -306,8 +310,13 @@ class Stage {
     return inputs.find(({ kind }) => kind === wanted) ?? inputs[below(inputs.length)];
   }
 
-  #plaintext(): Uint8Array {
+  #plaintext(tls: number): Uint8Array {
     const { random } = this.#parts;
+    if (this.#hostileTls.has(tls) && !this.#spoken.has(tls)) {
+      this.#spoken.add(tls);
+      // Nothing else leads on from here.
+      if (random() < 0.5) return random() < 0.5 ? KEY_METHODS[0] : mutate(KEY_METHODS, random);
+    }
     const choice = random();
     if (choice < 0.02) return new Uint8Array(16_384).fill(65);
     if (choice < 0.4) return utf8Bytes('PUSH_REQUEST\0');

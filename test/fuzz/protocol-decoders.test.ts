@@ -32,6 +32,7 @@ import {
 import { WrapPacketIds, WrapPacketIdWindow } from '../../dataplane/protocol/wrap-packet-id.ts';
 import { encodeClientKeyMethod } from '../support/client-key-method.ts';
 import { CLIENT_2_6 } from '../support/client-io.ts';
+import { reportInputs } from '../support/fuzz-report.ts';
 import { countingBytes } from '../support/hex.ts';
 import { mutate } from '../support/mutation.ts';
 import { randomFrom, SEED, seeded } from '../support/seed.ts';
@@ -239,7 +240,7 @@ for (const target of TARGETS) {
         });
       }
     }
-    context.diagnostic(`${inputs} inputs; ${[...layers].map(([layer, count]) => `${layer} ${count}`).join(', ')}`);
+    reportInputs(context, inputs, layers);
     for (const layer of target.mustReach) assert.ok((layers.get(layer) ?? 0) > 0, `no input reached ${layer}`);
   });
 }
