@@ -102,16 +102,11 @@ export class Gateway {
     return JSON.parse(this.must('status', '--state-dir', this.stateDir, '--output', 'json')) as GatewayStatus;
   }
 
-  /** The version every tunnel thread enforces. */
-  enforcedVersion(): number {
-    return this.status().snapshot?.version ?? -1;
-  }
-
   /** Replaces a manifest and waits until the change is enforced. */
   async apply(name: string, text: string): Promise<void> {
-    const before = this.enforcedVersion();
+    const from = this.log.mark();
     this.write(name, text);
-    await waitFor(`the edit of ${name} to be enforced`, () => this.enforcedVersion() > before);
+    await this.log.waitFor(/"msg":"Applied"/, { from });
   }
 
   terminate(connectionId: string): CommandResult {
