@@ -91,6 +91,7 @@ export class Session {
   #lastKeyId = 0;
   #mayRenew = false;
   #clientRenewalFromMs = -Infinity;
+  #untold: string[] = [];
 
   constructor(options: SessionOptions) {
     this.#options = options;
@@ -175,10 +176,13 @@ export class Session {
     this.say(this.#current, text);
   }
 
-  /** The newest key under which the client can read messages soon, else the one that will be first. */
-  get speakingKey(): KeyState {
-    const next = this.#negotiating;
-    return next?.phase === 'answered' || next?.phase === 'active' ? next : this.#current;
+  /**
+   * Sends what only the client we know may read. Who is at the other end of a renewal is unknown until it is granted, and
+   * 2.x listens to the new key alone: while one runs, it waits for the outcome (CVE-2020-15078).
+   */
+  tell(text: string): void {
+    if (this.#negotiating === undefined) this.say(this.#current, text);
+    else this.#untold.push(text);
   }
 
   /** Whether the client has acknowledged all that was said. */
@@ -213,6 +217,7 @@ export class Session {
     this.#retiringUntilMs = nowMs + this.#options.timers.retiringControlMs;
     this.#current = key;
     this.#negotiating = undefined;
+    this.#tellUntold();
   }
 
   /** Forgets a negotiation that failed; the current key stays. */
@@ -222,6 +227,7 @@ export class Session {
     // A client that never heard of it will count on from the key before.
     if (!key.isHeard) this.#lastKeyId = this.#current.keyId;
     this.#destroy(key);
+    this.#tellUntold();
   }
 
   /** Ends everything, silently. */
@@ -276,6 +282,12 @@ export class Session {
     if (known === undefined) this.#port.onClientRenewal(key);
     if (key.becomeActive()) this.#activate(key);
     return verdict;
+  }
+
+  #tellUntold(): void {
+    const texts = this.#untold;
+    this.#untold = [];
+    for (const text of texts) this.say(this.#current, text);
   }
 
   #activate(key: KeyState): void {

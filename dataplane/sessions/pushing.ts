@@ -27,13 +27,13 @@ export function answerPushRequest(state: EngineState, peer: Peer): void {
   // Whatever the configuration can bring in was checked when it was taken.
   if (!reply.ok) throw new InternalError(`The push option "${reply.option.split(' ')[0]}" ${reply.problem}`);
   peer.pushedAt = state.now;
-  for (const message of reply.messages) session.say(session.speakingKey, message);
+  for (const message of reply.messages) session.tell(message);
 }
 
 /** Hands a renewed token to a client; 2.4 would take it for a new configuration. */
 export function refreshToken(peer: Peer): void {
   if (peer.authToken === null || peer.negotiated?.unsolicitedPush !== true) return;
-  peer.session.say(peer.session.speakingKey, `PUSH_REPLY,auth-token ${peer.authToken}`);
+  peer.session.tell(`PUSH_REPLY,auth-token ${peer.authToken}`);
 }
 
 /** What clients must be told to arrive at one network, worked out once for all who were told the same before. */
@@ -68,7 +68,7 @@ export function tellNetwork(state: EngineState, peer: Peer, updates: NetworkUpda
     return;
   }
   tunnel.told = state.served.pushed;
-  for (const message of messages.messages) session.say(session.speakingKey, message);
+  for (const message of messages.messages) session.tell(message);
 }
 
 function messagesFor(peer: Peer, update: PushUpdate): PushResult | { readonly ok: false } {
