@@ -2,6 +2,7 @@ import type { Remote } from '../sessions/engine-io.ts';
 import { SOCKET_ADDRESS_BYTES } from '../data-channel.ts';
 import { PacketBatch } from '../tunnel/packet-batch.ts';
 import { GRO_SEGMENTS_MAX, type NativeAddon, RECEIVE_REGION_BYTES } from './native-addon.ts';
+import { ResetGate } from './reset-gate.ts';
 
 /** Datagrams handled before the event loop gets its turn again: floods must not starve TLS and timers. */
 const TURN_BUDGET = 256;
@@ -22,6 +23,7 @@ export class ControlSocket {
   readonly #fd: number;
   readonly #batch: PacketBatch;
   readonly #onDatagram: ControlSocketOptions['onDatagram'];
+  readonly #gate = new ResetGate();
   readonly #stopWatching: () => void;
 
   constructor(options: ControlSocketOptions) {
@@ -34,6 +36,11 @@ export class ControlSocket {
       regionBytes: RECEIVE_REGION_BYTES.gro,
     });
     this.#stopWatching = options.addon.watchReadable(options.fd, () => this.#drain());
+  }
+
+  /** Session openings dropped unread because there were too many. */
+  get openingsRefused(): number {
+    return this.#gate.refused;
   }
 
   /** Sends one control packet; a full socket buffer loses it, and the reliability layer sends it again. */
@@ -53,7 +60,10 @@ export class ControlSocket {
       const count = this.#addon.udpReceive(this.#fd, this.#batch.handle);
       if (count <= 0) return;
       handled += count;
+      const now = this.#addon.monotonicMs();
       for (let slot = 0; slot < count; slot++) {
+        // Before anything is made of it: what a flood costs is decided here.
+        if (!this.#gate.admits(length[slot] === 0 ? undefined : bytes[offset[slot]], now)) continue;
         const row = source[slot] * SOCKET_ADDRESS_BYTES;
         const remote = udpRemote(this.#addon, remotes.slice(row, row + SOCKET_ADDRESS_BYTES));
         this.#onDatagram(remote, bytes.slice(offset[slot], offset[slot] + length[slot]));

@@ -95,6 +95,7 @@ export class DataPlane {
       tunnel,
       config,
       local: this.#local,
+      openingsRefused: () => this.#control?.openingsRefused ?? 0,
     });
     this.#driver = new Driver({
       addon,

@@ -16,6 +16,8 @@ export interface ObserverOptions {
   readonly engine: Engine;
   readonly tunnel: TunnelHost;
   readonly local: LocalProvider;
+  /** Session openings that the control socket dropped unread. */
+  readonly openingsRefused: () => number;
   readonly config: DataPlaneConfig;
 }
 
@@ -39,7 +41,11 @@ export class Observers {
       {
         activeConnections: () => engine.stats().connected,
         traffic: () => tunnel.counters().traffic,
-        drops: () => ({ ...tunnel.counters().drops, ...Object.fromEntries(engine.stats().drops) }),
+        drops: () => ({
+          ...tunnel.counters().drops,
+          ...Object.fromEntries(engine.stats().drops),
+          'opening-flood': options.openingsRefused(),
+        }),
         batches: () => tunnel.counters().batches,
         addressPool: () => {
           const { addressesUsed, addressesTotal } = engine.stats();
