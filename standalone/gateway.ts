@@ -23,6 +23,7 @@ import { PersistedMemory } from './persisted-memory.ts';
 import { recoverLastRun } from './recovery.ts';
 import { RunRecorder } from './run-record.ts';
 import type { StateFolder } from './state-folder.ts';
+import { StateWrites } from './state-writes.ts';
 import { StatusReader } from './status-reader.ts';
 
 export interface GatewayOptions {
@@ -60,6 +61,7 @@ export class Gateway {
   readonly #parts: GatewayParts;
   readonly #recorder: RunRecorder;
   readonly #memory: PersistedMemory;
+  readonly #writes: StateWrites;
   readonly #undo: (() => Promise<void> | void)[] = [];
   #setOptions: GatewaySetOptions | undefined;
   #running: Running | undefined;
@@ -76,6 +78,7 @@ export class Gateway {
     this.#options = options;
     this.#parts = parts;
     this.#recorder = new RunRecorder(parts.folder);
+    this.#writes = new StateWrites(parts.log);
     this.#memory = new PersistedMemory(parts.folder, (reason) =>
       parts.log.warn({ reason }, 'Sticky addresses and used one-time codes could not be stored or read'),
     );
@@ -190,7 +193,7 @@ export class Gateway {
       memory: () => this.#memory.current,
       start: { tunName: net.plan.tun, metricsListen, logLevel, timers: timersForTest ?? {} },
       onMemory: (memory) => this.#memory.update(memory),
-      onProcess: (dataPlane) => this.#record(() => this.#recorder.set({ dataPlane })),
+      onProcess: (dataPlane) => this.#writes.attempt(() => this.#recorder.set({ dataPlane })),
       onDown: (event) => log.error(event, 'The data plane ended and will be restarted'),
       onUp: () => this.#isReady && log.info('The data plane is back'),
       onGivenUp,
@@ -261,16 +264,14 @@ export class Gateway {
   }
 
   #keepClientConfig(set: ServedSet): void {
-    this.#record(() => storeClientConfigSource(this.#parts.folder, set.clientConfig));
+    this.#writes.attempt(() => storeClientConfigSource(this.#parts.folder, set.clientConfig));
   }
 
-  /** Writes to the state folder; a full disk or read-only folder is no reason to cut people off. */
-  #record(write: () => void): void {
-    try {
-      write();
-    } catch (error) {
-      this.#parts.log.error({ reason: messageOf(error) }, 'The state folder could not be written');
-    }
+  async #readStatus(set: ServedSet, supervisor: DataPlaneSupervisor): Promise<GatewayStatus> {
+    const status = await this.#status.read(set, supervisor, this.#refused);
+    const { trouble } = this.#writes;
+    if (trouble === null) return status;
+    return { ...status, warnings: [...status.warnings, `the state folder could not be written: ${trouble}`] };
   }
 
   async #answer(request: CommandRequest): Promise<CommandAnswer> {
@@ -279,7 +280,7 @@ export class Gateway {
     const { supervisor } = running;
     switch (request.command) {
       case 'status':
-        return { kind: 'status', status: await this.#status.read(running.set, supervisor, this.#refused) };
+        return { kind: 'status', status: await this.#readStatus(running.set, supervisor) };
       case 'connections':
         return { kind: 'connections', connections: await supervisor.connections() };
       case 'terminate':
