@@ -100,6 +100,8 @@ function chainsOf(plan: RuleSetPlan): readonly Chain[] {
       hook: 'filter hook forward priority filter',
       rules: [
         { name: 'replies only', text: `oifname ${tun} ct state != { established, related } drop` },
+        // What is not tracked is not translated, and would leave with the client's own address.
+        { name: 'untracked', text: `iifname ${tun} ct state invalid drop` },
         // What these interfaces forwarded before we came is what they forward now: nothing. Tunnels guard themselves.
         { name: 'no router for others', text: `iifname @${SWITCHED_SET} oifname != "${TUN_PREFIX}*" drop` },
       ],
@@ -107,7 +109,15 @@ function chainsOf(plan: RuleSetPlan): readonly Chain[] {
     {
       name: 'egress',
       hook: 'nat hook postrouting priority srcnat',
-      rules: [{ name: 'masquerade', text: `oifname != ${tun} ip saddr ${clients} masquerade` }],
+      rules: [
+        // Left to itself the kernel keeps a client's source port. One that chose ours would get the answers that others
+        // send to the gateway (CVE-2021-3773).
+        {
+          name: 'masquerade ports',
+          text: `oifname != ${tun} ip saddr ${clients} meta l4proto { tcp, udp } masquerade to :${CLIENT_PORTS}`,
+        },
+        { name: 'masquerade', text: `oifname != ${tun} ip saddr ${clients} masquerade` },
+      ],
     },
   ];
 }
@@ -120,3 +130,5 @@ function quote(text: string): string {
 /** This host, loopback, link-local (cloud credentials), multicast, reserved and broadcast. */
 const SPECIAL_DESTINATIONS = ['0.0.0.0/8', '127.0.0.0/8', '169.254.0.0/16', '224.0.0.0/4', '240.0.0.0/4'] as const;
 const SWITCHED_SET = 'switched';
+/** The kernel's own range for outgoing connections: nobody expects a service there. */
+const CLIENT_PORTS = '32768-60999';

@@ -1,0 +1,41 @@
+// Runs in a network namespace of its own: a client's packets, read as JSON (base64) from standard input, are written to
+// the tunnel's device, and what the gateway's rules let out to the network is printed.
+//
+//   tunWrite → cvpn-test (10.77.0.1/22) → rules, forwarding → net-test (192.0.2.1/24) → tunRead
+import { execFileSync } from 'node:child_process';
+import { readFileSync, writeFileSync } from 'node:fs';
+import { loadAddon } from '../../dataplane/io/load-addon.ts';
+import { ruleSetScript } from '../../dataplane/net-setup/rule-set.ts';
+import { NativeBatch } from './native-batch.ts';
+
+const PLAN = {
+  table: 'cvpn_test',
+  tun: 'cvpn-test',
+  clientCidr: { address: 0x0a4d0000, length: 22 },
+  tunnelAddress: 0x0a4d0001,
+};
+
+const addon = loadAddon();
+const tun = addon.tunOpen({ name: PLAN.tun, multiQueue: true });
+const network = addon.tunOpen({ name: 'net-test', multiQueue: true });
+ip('addr add 10.77.0.1/22 dev cvpn-test', 'addr add 192.0.2.1/24 dev net-test');
+ip('link set lo up', 'link set cvpn-test up', 'link set net-test up');
+writeFileSync('/proc/sys/net/ipv4/ip_forward', '1');
+execFileSync('nft', ['-f', '-'], { input: ruleSetScript(PLAN, ['net-test']) });
+
+const batch = new NativeBatch(addon, { capacity: 64, bytes: 4 << 20, rows: 1 });
+const packets = JSON.parse(readFileSync(0, 'utf8')) as readonly string[];
+addon.tunWrite(tun.fd, batch.handle, batch.lay(packets.map((text) => Uint8Array.from(Buffer.from(text, 'base64')))));
+const poll = addon.pollCreate();
+addon.pollAdd(poll, network.fd, 1, false);
+const out: string[] = [];
+while (addon.pollWait(poll, 500, new Int32Array(1), new Uint8Array(1)) > 0) {
+  const read = batch.packets(addon.tunRead(network.fd, batch.handle));
+  // Router solicitations of the kernel's own are not part of the experiment.
+  out.push(...read.filter(([first]) => first >> 4 === 4).map((packet) => Buffer.from(packet).toString('base64')));
+}
+process.stdout.write(JSON.stringify(out));
+
+function ip(...commands: readonly string[]): void {
+  for (const command of commands) execFileSync('ip', command.split(' '));
+}

@@ -1,0 +1,43 @@
+import assert from 'node:assert/strict';
+import { spawnSync } from 'node:child_process';
+import { join } from 'node:path';
+import { test } from 'node:test';
+import { tcpPacket, TcpFlag, udpPacket } from '../../../support/ip-twin.ts';
+import { sourceOf } from '../../../support/inner-packets.ts';
+import { skipWithoutNamespaces } from '../../../support/requirements.ts';
+
+const PROGRAM = join(import.meta.dirname, '../../../support/translating-namespace.ts');
+const skip = skipWithoutNamespaces();
+const CLIENT = '10.77.0.2';
+const HOST = '192.0.2.9';
+
+/** What leaves towards the network when a client sends these packets. */
+function translated(packets: readonly Uint8Array[]): readonly Uint8Array[] {
+  const input = JSON.stringify(packets.map((packet) => Buffer.from(packet).toString('base64')));
+  const run = spawnSync('unshare', ['--net', process.execPath, PROGRAM], { input, encoding: 'utf8' });
+  assert.equal(run.status, 0, run.stderr);
+  return (JSON.parse(run.stdout) as readonly string[]).map((text) => Buffer.from(text, 'base64'));
+}
+
+test('a client takes no port that the gateway listens on (port shadow, CVE-2021-3773)', { skip }, () => {
+  const ports = [443, 1194, 8443, 30_000];
+  const packets = ports.map((port) => udpPacket([CLIENT, port], [HOST, 50_000], Uint8Array.of(1)));
+  const seen = translated(packets);
+  assert.deepEqual(seen.map(sourceOf), Array<string>(ports.length).fill('192.0.2.1'));
+  for (const packet of seen) {
+    const port = (packet[20] << 8) | packet[21];
+    assert.ok(port >= 32_768 && port < 61_000, `port ${port}`);
+  }
+});
+
+test('what connection tracking can’t follow does not leave with a client’s own address', { skip }, () => {
+  const fields = {
+    source: [CLIENT, 40_000],
+    destination: [HOST, 80],
+    sequence: 1,
+    payload: new Uint8Array(0),
+  } as const;
+  const impossible = tcpPacket({ ...fields, flags: TcpFlag.Syn | TcpFlag.Fin });
+  const valid = udpPacket([CLIENT, 40_000], [HOST, 53], Uint8Array.of(1));
+  assert.deepEqual(translated([impossible, valid]).map(sourceOf), ['192.0.2.1']);
+});
