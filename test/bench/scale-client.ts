@@ -117,7 +117,7 @@ export class ScaleClient {
     }
     if (nowMs >= this.#pingAt) this.send(PING_PAYLOAD_BYTES, nowMs);
     if (nowMs >= this.#lightAt) this.#becomeLight();
-    else if (this.#machine !== undefined && this.#tunnel === undefined) this.#feed({ kind: 'deadline' }, nowMs);
+    else if (nowMs >= (this.#machine?.nextDeadline() ?? Infinity)) this.#feed({ kind: 'deadline' }, nowMs);
   }
 
   #feed(input: ClientInput, nowMs: number): void {
