@@ -10,6 +10,7 @@ type Mutable<T> = { -readonly [K in keyof T]: T[K] };
 const flows: { readonly state: Mutable<FlowState>; readonly stop: () => void }[] = [];
 const sunk = new Map<string, number>();
 const SOURCE_PACKETS = 6000;
+const TICK_MS = 10;
 
 for await (const line of createInterface({ input: process.stdin })) {
   const { id, request } = JSON.parse(line) as { id: number; request: AgentRequest };
@@ -25,7 +26,7 @@ async function answer(request: AgentRequest): Promise<unknown> {
     case 'fetch':
       return fetchOnce(request.host, request.port, request.timeoutMs);
     case 'download':
-      return startDownload(request.host, request.port);
+      return startDownload(request.host, request.port, request.bytesPerSecond);
     case 'sendStream':
       return startSending(request.host, request.port, request.perSecond);
     case 'receiveStream':
@@ -65,15 +66,18 @@ class AgentTimeout extends Error {
   readonly code = 'TIMEOUT';
 }
 
-function startDownload(host: string, port: number): Promise<number> {
+function startDownload(host: string, port: number, bytesPerSecond: number): Promise<number> {
   const state: Mutable<FlowState> = { bytes: 0, packets: 0, highestNumber: 0, ended: false };
   return new Promise((resolve, reject) => {
-    const request = get({ host, port, path: '/endless', agent: false }, (response: IncomingMessage) => {
-      response.on('data', (chunk: Buffer) => (state.bytes += chunk.length));
-      response.on('close', () => (state.ended = true));
-      flows.push({ state, stop: () => request.destroy() });
-      resolve(flows.length - 1);
-    });
+    const request = get(
+      { host, port, path: `/endless/${bytesPerSecond}`, agent: false },
+      (response: IncomingMessage) => {
+        response.on('data', (chunk: Buffer) => (state.bytes += chunk.length));
+        response.on('close', () => (state.ended = true));
+        flows.push({ state, stop: () => request.destroy() });
+        resolve(flows.length - 1);
+      },
+    );
     request.on('error', (error) => {
       state.ended = true;
       reject(error);
@@ -135,12 +139,13 @@ async function udpSocket(port = 0, address = '0.0.0.0'): Promise<UdpSocket> {
 
 async function serve(addresses: readonly string[]): Promise<null> {
   const server = createServer((request, response) => {
-    if (request.url !== '/endless') {
+    const speed = /^\/endless\/(\d+)$/.exec(request.url ?? '')?.[1];
+    if (speed === undefined) {
       response.end(request.socket.remoteAddress ?? '');
       return;
     }
-    const chunk = Buffer.alloc(16_384, 'x');
-    const timer = setInterval(() => response.writableLength < 1_000_000 && response.write(chunk), 5);
+    const chunk = Buffer.alloc(Math.ceil((Number(speed) * TICK_MS) / 1000), 'x');
+    const timer = setInterval(() => response.writableLength < 1_000_000 && response.write(chunk), TICK_MS);
     response.on('close', () => clearInterval(timer));
     response.on('error', () => clearInterval(timer));
   });

@@ -3,7 +3,12 @@ export type AgentRequest =
   /** One HTTP GET; the target answers with the address it saw. */
   | { readonly kind: 'fetch'; readonly host: string; readonly port: number; readonly timeoutMs: number }
   /** Starts an endless TCP download and keeps count. */
-  | { readonly kind: 'download'; readonly host: string; readonly port: number }
+  | {
+      readonly kind: 'download';
+      readonly host: string;
+      readonly port: number;
+      readonly bytesPerSecond: number;
+    }
   /** Starts a UDP stream of numbered 200-byte packets towards the host. */
   | { readonly kind: 'sendStream'; readonly host: string; readonly port: number; readonly perSecond: number }
   /** Asks the target's source port for a UDP stream towards us; after the one request nothing is sent. */

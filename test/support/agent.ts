@@ -45,8 +45,9 @@ export class Agent {
     return (await this.#ask({ kind: 'echo', host, port: ServicePort.echo, bytes, timeoutMs: 1500 })) as boolean;
   }
 
-  async download(host: string): Promise<Flow> {
-    return this.#flow({ kind: 'download', host, port: ServicePort.http });
+  /** An endless download, about this fast. */
+  async download(host: string, bytesPerSecond = 3_000_000): Promise<Flow> {
+    return this.#flow({ kind: 'download', host, port: ServicePort.http, bytesPerSecond });
   }
 
   async sendStream(host: string, perSecond: number): Promise<Flow> {

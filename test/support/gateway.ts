@@ -47,7 +47,7 @@ export class Gateway {
   async start(): Promise<void> {
     const from = this.log.mark();
     this.spawn();
-    await this.log.waitFor(/"msg":"Ready"/, { from, timeoutMs: 20_000 });
+    await this.log.waitFor(/"msg":"Ready"/, { from, timeoutMs: 60_000 });
   }
 
   get pid(): number | undefined {

@@ -31,7 +31,7 @@ export class LogLines {
     pattern: RegExp,
     options: { readonly from?: number; readonly timeoutMs?: number } = {},
   ): Promise<string> {
-    const timeoutMs = options.timeoutMs ?? 15_000;
+    const timeoutMs = options.timeoutMs ?? 45_000;
     const deadline = performance.now() + timeoutMs;
     for (let next = options.from ?? 0; ;) {
       while (next < this.lines.length) {
