@@ -1,6 +1,6 @@
 import type { Command } from 'commander';
 import { TerminalError } from '../net/errors.ts';
-import { stateDirOption } from './options.ts';
+import { endpointOption, stateDirOption } from './options.ts';
 
 interface ClientConfigFlags {
   readonly stateDir: string;
@@ -19,7 +19,7 @@ export function addClientConfigCommand(program: Command): void {
         'It holds private keys: hand it over safely.',
     )
     .addOption(stateDirOption())
-    .requiredOption('--endpoint <name>', 'the ClientVpnEndpoint')
+    .addOption(endpointOption())
     .option('--client <cn>', 'common name of the certificate to put in, made at the first time (--auto-pki)')
     .option('--remote <host>', 'name or address that clients can reach; default: the address of this machine')
     .option('--output <file>', 'file to write, mode 0600; default: standard output')

@@ -4,6 +4,7 @@ import { addClientConfigCommand } from './client-config-command.ts';
 import { addConnectionsCommand, addStatusCommand, addTerminateCommand } from './gateway-commands.ts';
 import { addHashPasswordCommand } from './hash-password-command.ts';
 import { addExplainCommand, addValidateCommand } from './manifest-commands.ts';
+import { refuseMissingOptions } from './options.ts';
 import { packageVersion } from './package-version.ts';
 import { addStandaloneCommand } from './standalone-command.ts';
 
@@ -16,6 +17,7 @@ const program = new Command('clientvpn')
   .configureHelp({ showGlobalOptions: false })
   .showHelpAfterError('Run with --help to see what there is.')
   .exitOverride()
+  .hook('preAction', (_, command) => refuseMissingOptions(command))
   .addHelpText(
     'after',
     `

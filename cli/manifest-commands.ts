@@ -1,5 +1,5 @@
-import type { Command } from 'commander';
-import { manifestsOption, outputOption, quotaOption, type QuotaLimits } from './options.ts';
+import { Option, type Command } from 'commander';
+import { endpointOption, manifestsOption, outputOption, quotaOption, required, type QuotaLimits } from './options.ts';
 
 interface ExplainFlags {
   readonly manifests: readonly string[];
@@ -38,8 +38,8 @@ export function addExplainCommand(program: Command): void {
         'route and rule decide. Exits 0 when all are allowed, 1 when one is refused, 2 on bad input.',
     )
     .addOption(manifestsOption())
-    .requiredOption('--endpoint <name>', 'the ClientVpnEndpoint')
-    .requiredOption('--to <ip...>', 'IPv4 addresses')
+    .addOption(endpointOption())
+    .addOption(required(new Option('--to <ip...>', 'IPv4 addresses')))
     .option('--group <id...>', 'groups of the client')
     .option('--target-network <name>', 'the TargetNetwork; may be left out when the endpoint has one')
     .addOption(quotaOption())

@@ -1,16 +1,40 @@
-import { InvalidArgumentError, Option } from 'commander';
+import { InvalidArgumentError, Option, type Command } from 'commander';
 
 /** Options that several commands have, with the same meaning everywhere. */
 export function manifestsOption(): Option {
-  return new Option(
-    '--manifests <path...>',
-    'YAML files, or folders of them: kinds of clientvpn.dev, Secrets and ConfigMaps',
-  ).makeOptionMandatory();
+  return required(
+    new Option(
+      '--manifests <path...>',
+      'YAML files, or folders of them: kinds of clientvpn.dev, Secrets and ConfigMaps',
+    ),
+  );
 }
 
 export function stateDirOption(): Option {
-  return new Option('--state-dir <dir>', 'folder with what the gateway keeps').makeOptionMandatory();
+  return required(new Option('--state-dir <dir>', 'folder with what the gateway keeps'));
 }
+
+export function endpointOption(): Option {
+  return required(new Option('--endpoint <name>', 'the ClientVpnEndpoint'));
+}
+
+/**
+ * Makes `refuseMissingOptions` ask for the option. Commander's own check runs before the one for unknown options, so
+ * that `--manifest` would be answered with "required option '--manifests' not specified" and no suggestion.
+ */
+export function required(option: Option): Option {
+  REQUIRED.add(option);
+  return option;
+}
+
+export function refuseMissingOptions(command: Command): void {
+  for (const option of command.options) {
+    if (!REQUIRED.has(option) || command.getOptionValueSource(option.attributeName()) !== undefined) continue;
+    command.error(`error: required option '${option.flags}' not specified`);
+  }
+}
+
+const REQUIRED = new WeakSet<Option>();
 
 /** Collected as `{ name: limit }`; names and limits are judged by the command. */
 export function quotaOption(): Option {

@@ -43,6 +43,18 @@ for (const { words, says } of [
     words: ['validate', '--manifests', '.', '--quotas', 'a=1'],
     says: /unknown option '--quotas'\n\(Did you mean --quota\?\)/,
   },
+  {
+    words: ['validate', '--manifest', '.'],
+    says: /unknown option '--manifest'\n\(Did you mean --manifests\?\)/,
+  },
+  {
+    words: ['explain', '--manifests', '.', '--endpoints', 'office', '--to', '10.0.0.1'],
+    says: /unknown option '--endpoints'\n\(Did you mean --endpoint\?\)/,
+  },
+  {
+    words: ['explain', '--manifests', '.', '--endpoint', 'x'],
+    says: /required option '--to <ip\.\.\.>' not specified/,
+  },
   { words: ['validate'], says: /required option '--manifests <path\.\.\.>' not specified/ },
   { words: ['status', '--state-dir', '/', '--output', 'xml'], says: /Allowed choices are table, json/ },
   { words: ['validate', '--manifests', '.', '--quota', 'routes'], says: /Expected NAME=N/ },
