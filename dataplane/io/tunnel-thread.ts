@@ -6,6 +6,7 @@ import { Forwarder } from '../tunnel/forwarder.ts';
 import type { ForwarderPort, InnerAccess, PeerEvent } from '../tunnel/forwarder-port.ts';
 import { PacketBatch, PacketVerdict } from '../tunnel/packet-batch.ts';
 import { AddressOwners, PeerTable } from '../tunnel/peer-table.ts';
+import { WakePacing } from '../tunnel/wake-pacing.ts';
 import { Counter, ThreadCounters } from '../tunnel/thread-counters.ts';
 import { ControlOutbox } from './control-outbox.ts';
 import type { NativeAddon } from './native-addon.ts';
@@ -51,6 +52,9 @@ export class TunnelThread implements ForwarderPort {
   #innerCount = 0;
   #innerBytes = 0;
   readonly #unreportedCloses: { readonly connection: TcpConnectionId; readonly reason: string }[] = [];
+  readonly #pacing = new WakePacing();
+  /** Packets taken in this turn. */
+  #arrived = 0;
   #now = 0;
   #countersDue = 0;
 
@@ -111,7 +115,9 @@ export class TunnelThread implements ForwarderPort {
     while (Atomics.load(this.#words, this.#base + ThreadWord.Stop) === 0) {
       doorbell.sleep();
       const waitMs = this.#hasWork() ? 0 : Math.ceil(this.#forwarder.liveness.waitMs(this.#now));
-      const ready = this.#addon.pollWait(this.#poll, waitMs, this.#tags, this.#events);
+      const pauseUs = waitMs === 0 ? 0 : this.#pacing.pauseAfter(this.#arrived, this.#now);
+      this.#arrived = 0;
+      const ready = this.#addon.pollWait(this.#poll, waitMs, this.#tags, this.#events, pauseUs);
       doorbell.wake();
       if (ready < 0) throw new InternalError(`Waiting failed: errno ${-ready}`);
       this.#now = this.#addon.monotonicMs();
@@ -142,12 +148,14 @@ export class TunnelThread implements ForwarderPort {
         return;
       case TAG_TUN: {
         const count = this.#tun.read();
+        this.#arrived += count;
         if (count > 0) this.#forwarder.network.receive(this.#tun.batch, count, this.#now);
         return;
       }
       case TAG_SOCKET: {
         this.#tcp?.accept();
         const count = this.#udp?.receive() ?? 0;
+        this.#arrived += count;
         if (count > 0 && this.#udp !== undefined) this.#forwarder.clients.receiveUdp(this.#udp.batch, count, this.#now);
         return;
       }
@@ -378,8 +386,10 @@ export class TunnelThread implements ForwarderPort {
         closed: (connection, reason) => {
           if (!this.#control.tcpClosed(connection, reason)) this.#unreportedCloses.push({ connection, reason });
         },
-        frames: (count, index, peer) =>
-          this.#forwarder.clients.receiveTcp(transport.batch, count, index, peer, this.#now),
+        frames: (count, index, peer) => {
+          this.#arrived += count;
+          this.#forwarder.clients.receiveTcp(transport.batch, count, index, peer, this.#now);
+        },
       },
     });
     return transport;

@@ -10,11 +10,6 @@
 #include "addon.h"
 #include "socket_address.h"
 
-#ifndef UDP_GRO
-#define UDP_SEGMENT 103
-#define UDP_GRO 104
-#endif
-
 namespace {
 
 constexpr uint32_t kUdpPayloadMax = 65507;

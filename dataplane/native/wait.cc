@@ -1,5 +1,6 @@
 #include <sys/epoll.h>
 #include <sys/eventfd.h>
+#include <sys/prctl.h>
 #include <uv.h>
 
 #include <algorithm>
@@ -62,15 +63,19 @@ napi_value stopWatch(napi_env env, napi_callback_info info) {
 }  // namespace
 
 int64_t exported::monotonicNs(Call&) { return static_cast<int64_t>(uv_hrtime()); }
-int64_t exported::pollCreate(Call& call) { return call.checked("epoll_create1", epoll_create1(EPOLL_CLOEXEC)); }
+int64_t exported::pollCreate(Call& call) {
+  prctl(PR_SET_TIMERSLACK, 1);  // of this thread: pauses are microseconds
+  return call.checked("epoll_create1", epoll_create1(EPOLL_CLOEXEC));
+}
 int64_t exported::pollAdd(Call& call) { return control(call, EPOLL_CTL_ADD); }
 int64_t exported::pollModify(Call& call) { return control(call, EPOLL_CTL_MOD); }
 int64_t exported::pollRemove(Call& call) { return control(call, EPOLL_CTL_DEL); }
 
 int64_t exported::pollWait(Call& call) {
-  const int32_t poll = call.descriptor(0), timeoutMs = call.integer(1);
+  const int32_t poll = call.descriptor(0), timeoutMs = call.integer(1), pauseUs = call.integer(4);
   const Bytes tags = call.facts(2, 1), events = call.bytes(3, 1);
   if (call.failed()) return 0;
+  if (pauseUs > 0) usleep(std::min(pauseUs, 1000));
   epoll_event found[kEvents];
   const auto room = static_cast<int>(std::min({tags.size, events.size, kEvents}));
   const int count = epoll_wait(poll, found, room, std::max(timeoutMs, -1));

@@ -226,7 +226,7 @@ inPrivateNetwork(import.meta.filename, () => {
       // Nothing here gives the event loop a turn: only the tunnel thread can answer.
       while (performance.now() < end) {
         if (sent < 1_000) client.send(echoRequest(client.tunnelAddress, TARGET, sent++));
-        lab.addon.pollWait(poll, 1, new Int32Array(1), new Uint8Array(1));
+        lab.addon.pollWait(poll, 1, new Int32Array(1), new Uint8Array(1), 0);
         client.drain();
       }
       lab.addon.close(poll);
