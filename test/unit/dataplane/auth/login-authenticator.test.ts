@@ -206,6 +206,18 @@ suite('Login', () => {
     assert.equal(reasonOf(await ask(authenticator, { username: 'bob', password })), 'unexpected-challenge-answer');
   });
 
+  test('[P85] the answer to a dynamic challenge nobody posed is refused each time, and leaves nothing behind', async () => {
+    for (const mfa of [false, true]) {
+      const authenticator = authenticatorFor({ mfa });
+      for (const state of ['never-issued', 'never-issued', '']) {
+        const answer = { username: 'bob', password: `CRV1::${state}::hunter2` };
+        assert.equal((await ask(authenticator, answer)).kind, 'denied', answer.password);
+      }
+      assert.deepEqual(authenticator.totpSteps(), []);
+      if (!mfa) assert.equal((await ask(authenticator, { username: 'bob', password: 'hunter2' })).kind, 'granted');
+    }
+  });
+
   test('[C80] with MFA the right code is asked for, and good once', async () => {
     const local = new LocalProvider(providerOptions());
     const authenticator = authenticatorFor({ mfa: true }, local);
