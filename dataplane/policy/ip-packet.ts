@@ -44,6 +44,25 @@ export class Ipv4View {
     return this.totalBytes - this.headerBytes;
   }
 
+  /**
+   * Whether the header's options name further hops (RFC 791: loose and strict source route), or can't be told apart: the
+   * destination that routes and rules judge would then not be where the packet ends.
+   */
+  isSourceRouted(bytes: Uint8Array): boolean {
+    const end = this.payloadOffset();
+    let at = this.offset + 20;
+    while (at < end && bytes[at] !== OPTION_END) {
+      if (bytes[at] === OPTION_NOP) {
+        at++;
+        continue;
+      }
+      if (bytes[at] === OPTION_LOOSE_ROUTE || bytes[at] === OPTION_STRICT_ROUTE) return true;
+      if (at + 1 >= end || bytes[at + 1] < 2) return true;
+      at += bytes[at + 1];
+    }
+    return at > end;
+  }
+
   /** The ICMP type, or −1 if this is no ICMP, a later fragment, or too short for an ICMP header. */
   icmpType(bytes: Uint8Array): number {
     if (this.protocol !== PROTOCOL_ICMP || this.fragmentOffset !== 0 || this.payloadBytes() < 8) return -1;
@@ -72,6 +91,10 @@ export function isIcmpError(type: number): boolean {
   return type === 3 || type === 4 || type === 5 || type === 11 || type === 12;
 }
 
+const OPTION_END = 0;
+const OPTION_NOP = 1;
+const OPTION_LOOSE_ROUTE = 131;
+const OPTION_STRICT_ROUTE = 137;
 export const PROTOCOL_ICMP = 1;
 export const PROTOCOL_TCP = 6;
 export const ICMP_ECHO_REQUEST = 8;

@@ -228,6 +228,10 @@ export class ClientReceiver {
       this.#drop(batch, slot, DropReason.SpoofedSource);
       return;
     }
+    if (packet.isSourceRouted(batch.bytes)) {
+      this.#drop(batch, slot, DropReason.SourceRouted);
+      return;
+    }
     if (packet.totalBytes > peers.tunMtu[peer]) {
       this.#drop(batch, slot, DropReason.TooBig);
       return;

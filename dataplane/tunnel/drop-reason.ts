@@ -31,7 +31,9 @@ export const DropReason = {
   RingFull: 23,
   /** The client does not read its TCP stream. */
   TcpQueueFull: 24,
+  /** Names hops of its own behind the destination. */
+  SourceRouted: 25,
 } as const;
 export type DropReason = (typeof DropReason)[keyof typeof DropReason];
 
-export const DROP_REASON_COUNT = 25;
+export const DROP_REASON_COUNT = 26;

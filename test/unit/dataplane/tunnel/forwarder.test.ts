@@ -189,6 +189,25 @@ test('a packet with DF that is too big for the client is answered with the MTU t
   assert.deepEqual(w.drops(), { TooBig: 1 });
 });
 
+for (const [name, options, reason] of [
+  ['a loose source route', [1, 131, 7, 4, 10, 60, 9, 9], 'SourceRouted'],
+  ['a strict source route', [137, 7, 4, 10, 60, 9, 9, 0], 'SourceRouted'],
+  ['an option that lies about its length', [7, 1, 131, 7, 4, 10, 60, 9], 'SourceRouted'],
+  ['an option that ends behind the header', [7, 9, 1, 1], 'SourceRouted'],
+  ['a router alert', [148, 4, 0, 0], null],
+  ['an end of options before anything', [0, 131, 7, 4], null],
+] as const) {
+  test(`a packet with ${name} ${reason === null ? 'passes' : 'is dropped: its destination is not its end'}`, () => {
+    const w = world(`*→${SERVER}/32`);
+    const packet = Uint8Array.from([...TO_SERVER.subarray(0, 20), ...options, ...TO_SERVER.subarray(20)]);
+    packet[0] = 0x45 + options.length / 4;
+    new DataView(packet.buffer).setUint16(2, packet.length);
+    w.fromClients(w.wire(0, packet));
+    assert.equal(w.port.toNetwork.length, reason === null ? 1 : 0);
+    assert.deepEqual(w.drops(), reason === null ? {} : { [reason]: 1 });
+  });
+}
+
 test('inner packets above the tunnel MTU are dropped', () => {
   const w = world();
   w.fromClients(w.wire(0, udpPacket([A, 1], [SERVER, 1], new Uint8Array(1500))));
