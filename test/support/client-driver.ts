@@ -21,6 +21,7 @@ export interface ClientDriverOptions {
 
 const EXPORT_BYTES = 256;
 const MAX_TCP_PACKET_BYTES = 4096;
+const SENT_KEPT = 200;
 
 /** Runs a ClientMachine on a real socket, real TLS and the real clock. */
 export class ClientDriver {
@@ -28,6 +29,8 @@ export class ClientDriver {
   readonly #options: ClientDriverOptions;
   readonly #tls = new Map<number, { readonly wire: Duplex; readonly socket: TLSSocket }>();
   readonly #frames = new TcpFrameReader(MAX_TCP_PACKET_BYTES);
+  /** The latest packets that left, for those who want to send them again. */
+  readonly sent: Uint8Array[] = [];
   #udp: UdpSocket | undefined;
   #tcp: Socket | undefined;
   #timer: NodeJS.Timeout | undefined;
@@ -65,6 +68,23 @@ export class ClientDriver {
     this.#timer = setTimeout(() => this.handle({ kind: 'deadline' }), Math.max(deadline - performance.now(), 0) + 1);
   }
 
+  /** Sends bytes of the test's choice. */
+  sendRaw(bytes: Uint8Array): void {
+    this.#udp?.send(bytes);
+    this.#tcp?.write(frameForTcp(bytes));
+  }
+
+  /** Writes any plaintext into the newest TLS connection. */
+  writeInsideTls(bytes: Uint8Array): void {
+    [...this.#tls.values()].at(-1)?.socket.write(bytes);
+  }
+
+  /** Reads, and acknowledges, nothing from now on. */
+  deafen(): void {
+    this.#tcp?.pause();
+    this.#udp?.removeAllListeners('message');
+  }
+
   /** Leaves without a word. */
   close(): void {
     clearTimeout(this.#timer);
@@ -77,8 +97,9 @@ export class ClientDriver {
   #carryOut(output: ClientOutput): void {
     switch (output.kind) {
       case 'transmit':
-        this.#udp?.send(output.bytes);
-        this.#tcp?.write(frameForTcp(output.bytes));
+        this.sendRaw(output.bytes);
+        this.sent.push(output.bytes);
+        if (this.sent.length > SENT_KEPT) this.sent.shift();
         return;
       case 'tlsStart':
         return this.#startTls(output.tls);
