@@ -68,6 +68,7 @@ export class Gateway {
   readonly #status = new StatusReader();
   #refused: GatewayStatus['refused'] = null;
   #watch: ManifestWatch | undefined;
+  #network: NetworkWatch | undefined;
   #isReady = false;
   /** Files changed while the first set was being set up. */
   #missedEdit = false;
@@ -180,6 +181,8 @@ export class Gateway {
     await this.#startDataPlane(running);
     const network = new NetworkWatch({ net, log, onTunGone: () => this.#replaceTun(running) });
     this.#undo.push(() => network.close());
+    this.#network = network;
+    await network.lookForObstacles();
     this.#keepClientConfig(set);
   }
 
@@ -270,8 +273,8 @@ export class Gateway {
   async #readStatus(set: ServedSet, supervisor: DataPlaneSupervisor): Promise<GatewayStatus> {
     const status = await this.#status.read(set, supervisor, this.#refused);
     const { trouble } = this.#writes;
-    if (trouble === null) return status;
-    return { ...status, warnings: [...status.warnings, `the state folder could not be written: ${trouble}`] };
+    const unwritten = trouble === null ? [] : [`the state folder could not be written: ${trouble}`];
+    return { ...status, warnings: [...status.warnings, ...unwritten, ...(this.#network?.obstacles ?? [])] };
   }
 
   async #answer(request: CommandRequest): Promise<CommandAnswer> {

@@ -16,10 +16,27 @@ export class NetworkWatch {
   #closed = false;
   #round = 0;
   #lastTrouble = '';
+  #obstacles: readonly string[] = [];
 
   constructor(options: NetworkWatchOptions) {
     this.#options = options;
     this.#schedule();
+  }
+
+  /** What others on this machine do to our clients' packets, as of the last look. */
+  get obstacles(): readonly string[] {
+    return this.#obstacles;
+  }
+
+  /** Looks for rules of others that stop our clients, and says so when that changes. */
+  async lookForObstacles(): Promise<void> {
+    const { net, log } = this.#options;
+    const found = await net.obstacles();
+    for (const obstacle of found)
+      if (!this.#obstacles.includes(obstacle)) log.warn({ obstacle }, 'Clients are cut off');
+    if (found.length === 0 && this.#obstacles.length > 0)
+      log.info('Nothing else on this machine cuts clients off any more');
+    this.#obstacles = found;
   }
 
   /** Ends once a look that is under way is over. */
@@ -39,10 +56,12 @@ export class NetworkWatch {
   async #look(): Promise<void> {
     const { net, log, onTunGone } = this.#options;
     try {
-      const report = await net.refresh(++this.#round % LOOKS_PER_RULE_CHECK === 0 ? 'rules' : 'forwarding');
+      const isRuleCheck = ++this.#round % LOOKS_PER_RULE_CHECK === 0;
+      const report = await net.refresh(isRuleCheck ? 'rules' : 'forwarding');
       if (report.switchedOn.length > 0) log.info({ interfaces: report.switchedOn }, 'Switched forwarding on');
       if (report.rules === 'reinstalled') log.warn('Reinstalled the nft table that somebody had changed');
       if (report.tun === 'gone') await onTunGone();
+      else if (isRuleCheck) await this.lookForObstacles();
       this.#lastTrouble = '';
     } catch (error) {
       const reason = error instanceof Error ? error.message : String(error);
@@ -52,6 +71,6 @@ export class NetworkWatch {
   }
 }
 
-/** A second gateway that ends puts forwarding back: this long at most until it is on again for us. */
+/** What somebody switches off stays off for this long at most. */
 const LOOK_MS = 500;
 const LOOKS_PER_RULE_CHECK = 10;

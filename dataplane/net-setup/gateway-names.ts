@@ -12,6 +12,12 @@ export function gatewayNames(stateFolderRealPath: string): GatewayNames {
   return { tun: `${TUN_PREFIX}${id}`, table: `cvpn_${id}` };
 }
 
+/** The TUN of the gateway whose nft table this is; undefined for a table of others. */
+export function tunOfTable(table: string): string | undefined {
+  const id = /^cvpn_([0-9a-f]{8})$/.exec(table)?.[1];
+  return id === undefined ? undefined : `${TUN_PREFIX}${id}`;
+}
+
 /** Whether the interface is a gateway's TUN, ours or another's. */
 export function isGatewayTun(name: string): boolean {
   return /^cvpn-[0-9a-f]{8}$/.test(name);

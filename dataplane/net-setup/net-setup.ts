@@ -10,8 +10,16 @@ import {
 import { isOurConcern, viewForwarding } from './forwarding-watch.ts';
 import { gatewayNames } from './gateway-names.ts';
 import { readHostIdentity, type HostIdentity } from './host-identity.ts';
+import { chainsInTheWay, claimsOfOthers } from './neighbours.ts';
 import { readRuleNames, runNftScript } from './nftables.ts';
-import { removalScript, ruleNames, ruleSetScript, switchedSetScript, type RuleSetPlan } from './rule-set.ts';
+import {
+  leavingScript,
+  removalScript,
+  ruleNames,
+  ruleSetScript,
+  switchedSetScript,
+  type RuleSetPlan,
+} from './rule-set.ts';
 import { withRtnetlink, type Rtnetlink } from './rtnetlink.ts';
 import type { Link } from './rtnetlink-messages.ts';
 
@@ -79,7 +87,10 @@ export class NetSetup {
     await withRtnetlink(async (rtnetlink) => {
       const links = await rtnetlink.links();
       await this.#refuseTakenAddresses(rtnetlink, links);
-      this.#addSwitched(links.filter((link) => isOurConcern(link.name) && link.forwarding === false));
+      const claimed = await claimsOfOthers(this.plan.table, links.map(nameOf));
+      this.#addSwitched(
+        links.filter((link) => isOurConcern(link.name) && (link.forwarding === false || claimed.has(link.name))),
+      );
       // The rules first: at no moment does an interface forward for others because of us.
       await runNftScript(ruleSetScript(this.plan, this.#switchedNames()));
       await this.#configureTun(rtnetlink, links);
@@ -97,6 +108,19 @@ export class NetSetup {
     const intact = sameList(await readRuleNames(this.plan.table), ruleNames(this.plan));
     if (!intact) await runNftScript(ruleSetScript(this.plan, this.#switchedNames()));
     return { tun: 'present', switchedOn: view.off, rules: intact ? 'intact' : 'reinstalled' };
+  }
+
+  /** What of other tables drops our clients' packets, for a person; empty when nothing does. */
+  async obstacles(): Promise<readonly string[]> {
+    const { tun } = this.plan;
+    return (await chainsInTheWay(tun)).map(({ family, table, name }) => {
+      const chain = `${family} ${table} ${name}`;
+      return (
+        `the nft chain "${chain}", which is not ours, drops forwarded packets and no rule of it lets ${tun} pass: ` +
+        `clients reach nothing behind this gateway. To let them: nft insert rule ${chain} iifname ${tun} accept; ` +
+        `nft insert rule ${chain} oifname ${tun} accept`
+      );
+    });
   }
 
   /** Puts forwarding back and removes the rules. The caller closes the TUN and then removes the record. */
@@ -198,10 +222,15 @@ export async function removeRules(table: string): Promise<void> {
 
 async function undoRecord(record: NetSetupRecord): Promise<void> {
   if (record.switched.length > 0) {
+    // Of two gateways that leave at the same time, at least one sees the other's sign and switches off.
+    await runNftScript(leavingScript(record.table));
     await withRtnetlink(async (rtnetlink) => {
       const links = await rtnetlink.links();
-      const still = links.filter((link) =>
-        record.switched.some(({ name, index }) => link.name === name && link.index === index),
+      const claimed = await claimsOfOthers(record.table, links.map(nameOf));
+      const still = links.filter(
+        (link) =>
+          !claimed.has(link.name) &&
+          record.switched.some(({ name, index }) => link.name === name && link.index === index),
       );
       await setForwarding(rtnetlink, still, false);
     });
@@ -227,6 +256,10 @@ async function setForwarding(
 
 function nameAndIndex({ name, index }: Link): SwitchedInterface {
   return { name, index };
+}
+
+function nameOf({ name }: Link): string {
+  return name;
 }
 
 function sameList(a: readonly string[] | undefined, b: readonly string[]): boolean {

@@ -15,9 +15,77 @@ export async function readRuleNames(table: string): Promise<readonly string[] | 
   return items.flatMap(({ rule }) => (rule === undefined ? [] : [`${rule.chain}/${rule.comment ?? ''}`]));
 }
 
+/** Base chains for forwarded packets, of every table, that drop what no rule accepts; without their rules. */
+export async function readForwardDrops(): Promise<readonly ForeignChain[]> {
+  const listed = parseListing(await nft(['-j', 'list', 'chains'], ''));
+  return listed.flatMap(({ chain }) => {
+    const drops = chain?.hook === 'forward' && chain.policy === 'drop' && chain.family !== 'ip6';
+    return drops ? [{ family: chain.family, table: chain.table, name: chain.name }] : [];
+  });
+}
+
+/** Whether a table has a rule that accepts by the name of the interface; wildcards count. */
+export async function acceptsByInterface({ family, table }: ForeignChain, interfaceName: string): Promise<boolean> {
+  const listed = parseListing(await nft(['-j', 'list', 'table', family, table], ''));
+  return listed.some(({ rule }) => {
+    const names = (rule?.expr ?? []).flatMap(({ match }) => matchedInterface(match));
+    return names.some((name) => covers(name, interfaceName)) && rule?.expr?.some((one) => 'accept' in one) === true;
+  });
+}
+
+/** Sets of interface names of that name, by table of family inet. */
+export async function readInterfaceSets(): Promise<readonly InterfaceSet[]> {
+  const listed = parseListing(await nft(['-j', 'list', 'sets'], ''));
+  return listed.flatMap(({ set }) =>
+    set?.family === 'inet' && set.type === 'ifname'
+      ? [{ table: set.table, name: set.name, elements: set.elem ?? [] }]
+      : [],
+  );
+}
+
+export interface ForeignChain {
+  readonly family: string;
+  readonly table: string;
+  readonly name: string;
+}
+
+export interface InterfaceSet {
+  readonly table: string;
+  readonly name: string;
+  readonly elements: readonly string[];
+}
+
 interface ListedItem {
   readonly table?: { readonly family: string; readonly name: string };
-  readonly rule?: { readonly chain: string; readonly comment?: string };
+  readonly chain?: ForeignChain & { readonly hook?: string; readonly policy?: string };
+  readonly set?: {
+    readonly family: string;
+    readonly table: string;
+    readonly name: string;
+    readonly type: unknown;
+    readonly elem?: readonly string[];
+  };
+  readonly rule?: { readonly chain: string; readonly comment?: string; readonly expr?: readonly Expression[] };
+}
+
+interface Expression {
+  readonly match?: Match;
+  readonly accept?: null;
+}
+
+interface Match {
+  readonly op: string;
+  readonly left?: { readonly meta?: { readonly key: string } };
+  readonly right?: unknown;
+}
+
+function matchedInterface(match: Match | undefined): readonly string[] {
+  const isInterface = ['iifname', 'oifname'].includes(match?.left?.meta?.key ?? '');
+  return isInterface && match?.op === '==' && typeof match.right === 'string' ? [match.right] : [];
+}
+
+function covers(pattern: string, name: string): boolean {
+  return pattern.endsWith('*') ? name.startsWith(pattern.slice(0, -1)) : pattern === name;
 }
 
 function parseListing(json: string): readonly ListedItem[] {

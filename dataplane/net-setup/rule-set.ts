@@ -51,6 +51,11 @@ export function switchedSetScript(table: string, switchedInterfaces: readonly st
   return `flush set inet ${table} ${SWITCHED_SET}\n${add.join('')}`;
 }
 
+/** Tells other gateways of this machine that the claims of this one no longer count; the rules still hold. */
+export function leavingScript(table: string): string {
+  return `add table inet ${table}\nadd set inet ${table} ${LEAVING_SET} { type ifname; }\n`;
+}
+
 /** Removes the table whether or not it exists. */
 export function removalScript(table: string): string {
   return `add table inet ${table}\ndelete table inet ${table}\n`;
@@ -129,6 +134,8 @@ function quote(text: string): string {
 
 /** This host, loopback, link-local (cloud credentials), multicast, reserved and broadcast. */
 const SPECIAL_DESTINATIONS = ['0.0.0.0/8', '127.0.0.0/8', '169.254.0.0/16', '224.0.0.0/4', '240.0.0.0/4'] as const;
-const SWITCHED_SET = 'switched';
+/** Also each gateway's claim on those interfaces: others leave them on. */
+export const SWITCHED_SET = 'switched';
+export const LEAVING_SET = 'leaving';
 /** The kernel's own range for outgoing connections: nobody expects a service there. */
 const CLIENT_PORTS = '32768-60999';

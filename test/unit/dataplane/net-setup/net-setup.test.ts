@@ -21,6 +21,19 @@ function forwarding(): Record<string, string> {
   );
 }
 
+function nft(...commands: readonly string[]): void {
+  for (const command of commands) execFileSync('nft', [command]);
+}
+
+/** The network side of a gateway of its own. */
+async function begun(stateFolderRealPath: string, address: number): Promise<NetSetup> {
+  const clientCidr = { address, length: 22 };
+  const setup = await NetSetup.begin({ stateFolderRealPath, clientCidr, store: () => undefined });
+  ip('tuntap', 'add', 'dev', setup.plan.tun, 'mode', 'tun', 'multi_queue');
+  await setup.apply();
+  return setup;
+}
+
 inPrivateNetwork(import.meta.filename, () => {
   test('what is applied can be undone from the record alone, also over a replaced TUN', async () => {
     ip('link', 'add', 'a0', 'type', 'veth', 'peer', 'name', 'a1');
@@ -52,6 +65,57 @@ inPrivateNetwork(import.meta.filename, () => {
     assert.equal(last !== undefined && (await recoverNetSetup(last)), true);
     assert.deepEqual(forwarding(), before);
     assert.equal(execFileSync('nft', ['list', 'ruleset'], { encoding: 'utf8' }), '');
+  });
+
+  test('the last of two gateways that leaves puts forwarding back', async () => {
+    ip('link', 'add', 'b0', 'type', 'veth', 'peer', 'name', 'b1');
+    const before = forwarding();
+    const first = await begun('/state/1', 0x0a4e0000);
+    const second = await begun('/state/2', 0x0a4f0000);
+    const third = await begun('/state/3', 0x0a500000);
+    await first.undo();
+    ip('link', 'delete', first.plan.tun);
+    assert.equal(forwarding()['b0'], '1', 'others need it');
+    ip('link', 'delete', second.plan.tun);
+    await third.undo();
+    assert.equal(forwarding()['b0'], '0', 'the second was killed: its claim is void');
+    ip('link', 'delete', third.plan.tun);
+    await second.undo();
+    assert.deepEqual(forwarding(), before);
+
+    const both = [await begun('/state/4', 0x0a4e0000), await begun('/state/5', 0x0a4f0000)];
+    await Promise.all(both.map((setup) => setup.undo()));
+    for (const { plan } of both) ip('link', 'delete', plan.tun);
+    assert.deepEqual(forwarding(), before, 'leaving at the same time');
+    ip('link', 'delete', 'b0');
+  });
+
+  test('a chain of others that drops forwarded packets is named until it lets the TUN pass', async () => {
+    const setup = await begun(STATE, CLIENTS.address);
+    assert.deepEqual(await setup.obstacles(), []);
+    nft('add table ip filter', 'add chain ip filter FORWARD { type filter hook forward priority 0; policy drop; }');
+    nft('add chain ip filter OUTPUT { type filter hook output priority 0; policy drop; }');
+    nft('add table ip6 filter', 'add chain ip6 filter FORWARD { type filter hook forward priority 0; policy drop; }');
+    const [obstacle, ...others] = await setup.obstacles();
+    assert.match(obstacle ?? '', /"ip filter FORWARD".* iifname cvpn-/);
+    assert.deepEqual(others, []);
+    nft('add rule ip filter FORWARD iifname "docker0" accept', `add rule ip filter FORWARD iifname "${tun}" drop`);
+    assert.equal((await setup.obstacles()).length, 1, 'neither rule lets it pass');
+    nft(
+      ...((obstacle ?? '')
+        .split('To let them: ')[1]
+        ?.split('; ')
+        .map((command) => command.replace('nft ', '')) ?? []),
+    );
+    assert.deepEqual(await setup.obstacles(), [], 'the advice helps');
+    nft('flush ruleset', 'add table ip filter');
+    nft('add chain ip filter FORWARD { type filter hook forward priority 0; policy drop; }');
+    nft('add rule ip filter FORWARD iifname "cvpn-*" counter accept');
+    assert.deepEqual(await setup.obstacles(), []);
+    nft('flush ruleset');
+    await setup.undo();
+    ip('link', 'delete', tun);
+    nft('flush ruleset');
   });
 
   test('a record of another boot or network namespace is left alone', async () => {
