@@ -95,11 +95,11 @@ export class AutoPki {
   }
 
   #read(path: readonly string[]): string | undefined {
-    return this.#folder.read(join('pki', ...path));
+    return this.#folder.read(join('pki', ...inside(path)));
   }
 
   #write(path: readonly string[], text: string): string {
-    const file = this.#folder.pathOf('pki', ...path);
+    const file = this.#folder.pathOf('pki', ...inside(path));
     mkdirSync(dirname(file), { recursive: true, mode: 0o700 });
     writeFileAtomic(file, text);
     return text;
@@ -129,6 +129,14 @@ function pairOf(text: string, path: readonly string[]): IssuedCertificate {
   if (certificatePem === undefined || keyPem === undefined)
     throw new TerminalError(`pki/${path.join('/')} in the state folder does not hold a certificate and its key`);
   return { certificatePem: `${certificatePem}\n`, keyPem: `${keyPem}\n` };
+}
+
+/** Names of Secrets in manifests are anybody's text; as a path one could lead out of the folder. */
+function inside(path: readonly string[]): readonly string[] {
+  const outside = path.find((part) => part.includes('/') || part.startsWith('.'));
+  if (outside !== undefined)
+    throw new TerminalError(`${JSON.stringify(outside)} is no name of a Secret that --auto-pki could make`);
+  return path;
 }
 
 /** Any common name as the name of a file, different ones for different names. */
