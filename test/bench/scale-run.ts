@@ -24,6 +24,7 @@ class ScaleRun {
   readonly #world: ScaleWorld;
   readonly #settings: ScaleSettings;
   #emptyBytes = 0;
+  #emptyCpu = { cpuSeconds: 0, share: 0 };
 
   constructor(report: Report, world: ScaleWorld, settings: ScaleSettings) {
     this.#report = report;
@@ -37,7 +38,9 @@ class ScaleRun {
     const world = this.#world;
     await sleep(SETTLE_MS);
     this.#emptyBytes = world.residentBytes();
-    this.#say(`no client: ${megabytes(this.#emptyBytes)} resident`);
+    this.#emptyCpu = await this.#idle(ROUNDS_MS);
+    this.#report.keep('empty', { residentBytes: this.#emptyBytes, ...this.#emptyCpu });
+    this.#say(`no client: ${megabytes(this.#emptyBytes)} resident, ${percent(this.#emptyCpu.share)} of a core`);
     await world.regulars.login(0, REGULARS / 2, 50);
     await this.#connected(world.regulars, REGULARS / 2);
     const rows = [await this.#measureStep(REGULARS / 2)];
@@ -139,7 +142,7 @@ class ScaleRun {
     const external = world.sum('nodejs_external_memory_bytes');
     const idle = await this.#idle(ROUNDS_MS);
     const [crowd, regulars] = [await world.crowd.state(), await world.regulars.state()];
-    const perRound = (idle.cpuSeconds / (ROUNDS_MS / KEEPALIVE_MS) / clients) * 1e6;
+    const perRound = ((idle.cpuSeconds - this.#emptyCpu.cpuSeconds) / (ROUNDS_MS / KEEPALIVE_MS) / clients) * 1e6;
     const alive = crowd.alive + regulars.alive;
     this.#report.keep(`step-${clients}`, { residentBytes, each, oldSpace, external, ...idle, perRound, alive });
     return [
