@@ -18,7 +18,10 @@ let stopping = false;
 
 const channel = new SupervisorChannel(fd, {
   onMessage: (message) => void onMessage(message).catch(fail),
-  onEnd: (reason) => void stop(reason).catch(fail),
+  onEnd: (reason, fault) => {
+    if (fault !== undefined) logFailure(reason);
+    void stop(reason).catch(fail);
+  },
 });
 process.on('SIGTERM', () => void stop('signal').catch(fail));
 // The terminal's Ctrl-C reaches the whole process group; the supervisor decides.
@@ -62,8 +65,12 @@ async function stop(reason: string): Promise<void> {
 function fail(error: unknown): void {
   const reason = error instanceof Error ? error.message : String(error);
   channel.send({ kind: 'failed', reason });
-  process.stderr.write(`${JSON.stringify({ level: 'error', msg: 'Data plane failed', reason })}\n`);
+  logFailure(reason);
   process.exitCode = 1;
   // Lets the line above leave; the workers are told by the exit handler of the tunnel host.
   setTimeout(() => process.exit(1), 50).unref();
+}
+
+function logFailure(reason: string): void {
+  process.stderr.write(`${JSON.stringify({ level: 'error', msg: 'Data plane failed', reason })}\n`);
 }

@@ -9,7 +9,7 @@ import type {
   DataPlaneStart,
   SupervisorMessage,
 } from '../dataplane/process-messages.ts';
-import { TransientError } from '../net/errors.ts';
+import { InternalError, ProtocolError, TransientError } from '../net/errors.ts';
 import { readJsonLines } from '../dataplane/io/json-lines.ts';
 import { processIdentity, type ProcessIdentity } from './process-identity.ts';
 
@@ -23,7 +23,7 @@ export interface DataPlaneProcessOptions {
 }
 
 export interface DataPlaneExit {
-  /** Why it could not even be started. */
+  /** Why it could not even be started, or could not go on. */
   readonly error?: string;
   readonly code: number | null;
   readonly signal: NodeJS.Signals | null;
@@ -44,11 +44,17 @@ export class DataPlaneProcess {
     this.#child = spawn(command, rest, { stdio, cwd: '/', env: childEnvironment() });
     // The fourth entry of stdio is always 'pipe', which Node makes a connected pair of sockets.
     this.#channel = this.#child.stdio[CHANNEL_FD] as Duplex;
-    this.#channel.on('error', () => undefined);
+    // What the system says of the pipe follows from the end of the process; a fault of ours is why the process ends.
+    let fault: string | undefined;
+    this.#channel.on('error', (error) => {
+      if (error instanceof ProtocolError || error instanceof InternalError) fault = error.message;
+    });
     this.identity = this.#child.pid === undefined ? undefined : processIdentity(this.#child.pid);
     this.exited = new Promise((resolve) => {
       this.#child.once('error', (error) => resolve({ error: error.message, code: null, signal: null }));
-      this.#child.once('exit', (code, signal) => resolve({ code, signal }));
+      this.#child.once('exit', (code, signal) =>
+        resolve({ code, signal, ...(fault === undefined ? {} : { error: fault }) }),
+      );
     });
     void this.exited.then(() => this.#settleAll());
     readJsonLines(this.#channel, MAX_LINE_BYTES, (value) =>

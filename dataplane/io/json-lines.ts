@@ -1,10 +1,22 @@
 import type { Readable } from 'node:stream';
-import { ProtocolError } from '../../net/errors.ts';
+import { InternalError, ProtocolError } from '../../net/errors.ts';
 
-/** Calls back with each JSON line of a stream; a line that is too long or not JSON ends the stream with an error. */
+/**
+ * Calls back with each JSON line of a stream. The stream is destroyed with a ProtocolError at a line that is too long
+ * or not JSON, and with an InternalError when `onValue` throws.
+ */
 export function readJsonLines(stream: Readable, maxLineBytes: number, onValue: (value: unknown) => void): void {
   let chunks: Buffer[] = [];
   let held = 0;
+  const onLine = (line: string): void => {
+    const value = parse(line);
+    try {
+      onValue(value);
+    } catch (cause) {
+      const reason = cause instanceof Error ? cause.message : String(cause);
+      throw new InternalError(`A message could not be handled: ${reason}`, { cause });
+    }
+  };
   stream.on('data', (data: Buffer) => {
     try {
       let start = 0;
@@ -13,13 +25,22 @@ export function readJsonLines(stream: Readable, maxLineBytes: number, onValue: (
         chunks = [];
         held = 0;
         start = newline + 1;
-        onValue(JSON.parse(line));
+        onLine(line);
       }
       chunks.push(data.subarray(start));
       held += data.length - start;
       if (held > maxLineBytes) throw new ProtocolError('line-too-long', `A line is longer than ${maxLineBytes} bytes`);
     } catch (error) {
-      stream.destroy(error instanceof Error ? error : undefined);
+      stream.destroy(error as Error);
     }
   });
+}
+
+/** The parser's own words would quote the line, which may hold secrets. */
+function parse(line: string): unknown {
+  try {
+    return JSON.parse(line);
+  } catch {
+    throw new ProtocolError('line-not-json', 'A line is not JSON');
+  }
 }

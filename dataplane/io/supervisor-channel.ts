@@ -8,14 +8,21 @@ export class SupervisorChannel {
 
   constructor(
     fd: number,
-    handlers: { onMessage: (message: SupervisorMessage) => void; onEnd: (reason: string) => void },
+    handlers: {
+      onMessage: (message: SupervisorMessage) => void;
+      /** `fault` when it was not the supervisor that ended it. */
+      onEnd: (reason: string, fault?: Error) => void;
+    },
   ) {
     this.#socket = new Socket({ fd, readable: true, writable: true });
     // Whoever holds the other end started this process.
     readJsonLines(this.#socket, MAX_LINE_BYTES, (value) => handlers.onMessage(value as SupervisorMessage));
-    let failure = 'the supervisor is gone';
-    this.#socket.on('error', (error) => (failure = `the supervisor's channel failed: ${error.message}`));
-    this.#socket.on('close', () => handlers.onEnd(failure));
+    let fault: Error | undefined;
+    this.#socket.on('error', (error) => (fault = error));
+    this.#socket.on('close', () => {
+      if (fault === undefined) handlers.onEnd('the supervisor is gone');
+      else handlers.onEnd(`the supervisor's channel failed: ${fault.message}`, fault);
+    });
   }
 
   send(message: DataPlaneMessage): void {
