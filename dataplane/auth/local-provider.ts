@@ -12,6 +12,8 @@ export interface LocalLogin {
   readonly username: string;
   readonly password: string;
   readonly remoteAddress: string;
+  /** Of the certificate shown beside the password; null where none is asked for. */
+  readonly certificateFingerprint: string | null;
 }
 
 export type LocalVerdict =
@@ -72,12 +74,12 @@ export class LocalProvider {
     // No user has such a name, and the throttle would have to remember it.
     if (Buffer.byteLength(login.username) > MAX_NAME_BYTES) return denial('unknown-user', NOT_ACCEPTED);
     const account = this.#users.get(login.username);
-    const subject = account?.subject ?? `${login.username}\n`;
+    const subject = tokenSubject(account?.subject ?? `${login.username}\n`, login);
     switch (this.#options.tokens.check(subject, login.password)) {
       case 'valid':
         // A token can't be valid for an account that is gone: its subject was the account's.
         if (account === undefined) return denial('unknown-user', SESSION_ENDED);
-        return this.#granted(account, login.password);
+        return this.#granted(account, login, login.password);
       case 'expired':
       case 'invalid':
         return denial('token-not-accepted', SESSION_ENDED);
@@ -116,7 +118,7 @@ export class LocalProvider {
       if (refusal !== null) return refusal;
     }
     this.#throttle.succeeded(login.username, login.remoteAddress, admission);
-    return this.#granted(this.#users.get(login.username) ?? account, null);
+    return this.#granted(this.#users.get(login.username) ?? account, login, null);
   }
 
   #answerOf(password: string): { readonly password: string; readonly response: string } | Denial {
@@ -137,8 +139,9 @@ export class LocalProvider {
     return null;
   }
 
-  #granted(account: Account, token: string | null): LocalVerdict {
-    return { kind: 'granted', groups: account.groups, authToken: this.#options.tokens.issue(account.subject, token) };
+  #granted(account: Account, login: LocalLogin, token: string | null): LocalVerdict {
+    const authToken = this.#options.tokens.issue(tokenSubject(account.subject, login), token);
+    return { kind: 'granted', groups: account.groups, authToken };
   }
 
   /** For a user who does not exist: the hash of one who does, always the same, so that the cost looks like any other's. */
@@ -154,6 +157,11 @@ interface Account {
   readonly totpSecret: Uint8Array | undefined;
   /** Names the account and its credentials; tokens are bound to it. */
   readonly subject: string;
+}
+
+/** A token that leaks is of no use with somebody else's certificate. */
+function tokenSubject(account: string, { certificateFingerprint }: LocalLogin): string {
+  return certificateFingerprint === null ? account : `${account}\n${certificateFingerprint}`;
 }
 
 function accountOf(user: LocalUser, secondFactor: 'totp' | 'none'): Account {

@@ -63,7 +63,8 @@ export class LoginAuthenticator implements Authenticator {
       const identity = { ...fromCertificate, username: fromCertificate.commonName, groups: [] };
       return { kind: 'granted', identity, authToken: null };
     }
-    const login = await this.#local.authenticate(request, signal);
+    const certificateFingerprint = certificate?.fingerprints[0] ?? null;
+    const login = await this.#local.authenticate({ ...request, certificateFingerprint }, signal);
     if (login.kind === 'denied') return login;
     const identity = { ...fromCertificate, username: request.username, groups: login.groups };
     return { kind: 'granted', identity, authToken: login.authToken };

@@ -204,6 +204,7 @@ suite('What reads certificates, lists and credentials', () => {
       username: name,
       password: fc.string(),
       remoteAddress: fc.oneof(fc.ipV4(), fc.ipV6(), fc.string()),
+      certificateFingerprint: fc.option(fc.string()),
     });
     await fc.assert(
       fc.asyncProperty(

@@ -279,6 +279,17 @@ suite('Login', () => {
     assert.equal(reasonOf(late), 'token-not-accepted');
   });
 
+  test('a token is of no use with another certificate, or without one', async () => {
+    const both = authenticatorFor({ mutual: true });
+    const other = await mint({ commonName: 'other-laptop', issuer: authority, usages: [CLIENT_AUTH], serial: '0a0c' });
+    const first = await ask(both, { ...withCertificate(alice), username: 'bob', password: 'hunter2' });
+    assert.ok(first.kind === 'granted' && first.authToken !== null);
+    const again = { username: 'bob', password: first.authToken };
+    assert.equal(reasonOf(await ask(both, { ...withCertificate(alice), ...again })), 'granted');
+    assert.equal(reasonOf(await ask(both, { ...withCertificate(other), ...again })), 'token-not-accepted');
+    assert.equal(reasonOf(await ask(authenticatorFor({}), again)), 'token-not-accepted');
+  });
+
   test('a user removed while the password is checked does not get in', async () => {
     const gate = Promise.withResolvers<boolean>();
     const local = new LocalProvider({ ...providerOptions(), verify: () => gate.promise });
