@@ -285,7 +285,7 @@ function percent(share: number): string {
 
 /** Sizes of the crowd, besides the one asked for. */
 const STEPS = [2_000, 10_000];
-const TRAFFIC = { from: 0, to: REGULARS, perSecond: 5, bytes: 500, destination: TARGET_ADDRESS };
+const TRAFFIC = { from: 0, to: REGULARS, perSecond: 1, bytes: 500, destination: TARGET_ADDRESS };
 const RULE_CHANGES = 20;
 /** A ping each way in this time. */
 const KEEPALIVE_MS = 10_000;
