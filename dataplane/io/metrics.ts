@@ -19,6 +19,8 @@ export interface MetricSources {
   /** Ended and failed connections still listed, and how many of each are kept at most. */
   readonly history: () => Readonly<Record<'ended' | 'failed', { readonly kept: number; readonly limit: number }>>;
   readonly loggingDropped: () => number;
+  /** Packets that reached another tunnel thread than their client's. */
+  readonly strays: () => number;
   readonly passwordChecksWaiting: () => number;
   /** Milliseconds since 1970. */
   readonly now: () => number;
@@ -202,6 +204,9 @@ export class Metrics {
     );
     total('batch_packets_total', 'Packets in the batches processed', 'stage', () =>
       Object.entries(sources.batches()).map(([stage, { packets }]) => [stage, packets]),
+    );
+    total('stray_packets_total', 'Packets passed on to the tunnel thread of their client', null, () =>
+      one(sources.strays()),
     );
     total('log_lines_dropped_total', 'Log lines the reader was too slow for', null, () =>
       one(sources.loggingDropped()),

@@ -64,6 +64,7 @@ export class Observers {
           };
         },
         loggingDropped: () => sink.dropped,
+        strays: () => tunnel.counters().strays,
         passwordChecksWaiting: () => options.local.waiting,
         now: Date.now,
       },

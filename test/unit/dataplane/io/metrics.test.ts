@@ -16,6 +16,7 @@ suite('Metrics', () => {
     revocationListEnds: () => revocationListEnds,
     history: () => ({ ended: { kept: 5, limit: 10_000 }, failed: { kept: 1, limit: 1000 } }),
     loggingDropped: () => 2,
+    strays: () => 6,
     passwordChecksWaiting: () => 0,
     now: () => now,
   };
