@@ -1,8 +1,9 @@
 import { setTimeout as sleep } from 'node:timers/promises';
+import { TARGET_ADDRESS } from './lane.ts';
 import type { Report } from './report.ts';
 import type { LoadGenerator } from './scale-generator.ts';
 import { monotonicMs, percentileOf, type TrafficResult } from './scale-protocol.ts';
-import { GATED_ADDRESS, gatedRule, REGULARS, ScaleWorld, TARGET_ADDRESS } from './scale-world.ts';
+import { GATED_ADDRESS, gatedRule, REGULARS, ScaleWorld } from './scale-world.ts';
 
 export interface ScaleSettings {
   readonly clients: number;

@@ -5,9 +5,10 @@ import { endpoint, rule, secret, targetNetwork, yamlOf } from '../support/manife
 import { LabError } from '../support/netns.ts';
 import { waitFor } from '../support/wait.ts';
 import { DEFAULT_BUFFER_BYTES } from './contender.ts';
-import { Lane, SERVER_ADDRESS, TARGET_ADDRESS, TARGET_NETWORK } from './lane.ts';
+import { Lane, SERVER_ADDRESS, TARGET_NETWORK } from './lane.ts';
 import { cpuSecondsOf } from './machine.ts';
 import { LoadGenerator } from './scale-generator.ts';
+import { metricsOf, samplesOf, sumOf } from './scale-metrics.ts';
 import { ScaleIdentities } from './scale-identities.ts';
 
 /** Traffic and probes come from these, so that what the crowd does to its own process is not taken for the gateway's. */
@@ -80,6 +81,7 @@ export class ScaleWorld implements AsyncDisposable {
     return pid;
   }
 
+  /** Waits until another has taken its place. */
   async killDataPlane(): Promise<void> {
     const before = this.dataPlane;
     process.kill(before, 'SIGKILL');
@@ -104,13 +106,11 @@ export class ScaleWorld implements AsyncDisposable {
 
   /** Every sample of one metric, by its labels as they stand in the text. */
   metric(name: string): ReadonlyMap<string, number> {
-    const text = this.lane.gateway.run('curl', '-s', '-m', '20', 'http://127.0.0.1:9099/metrics').stdout;
-    const samples = [...text.matchAll(new RegExp(`^${name}(?:\\{(.*)\\})? (\\S+)$`, 'gm'))];
-    return new Map(samples.map(([, labels, value]) => [labels ?? '', Number(value)]));
+    return samplesOf(metricsOf(this.lane.gateway), name);
   }
 
   sum(name: string): number {
-    return [...this.metric(name).values()].reduce((total, value) => total + value, 0);
+    return sumOf(metricsOf(this.lane.gateway), name);
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
@@ -179,8 +179,6 @@ function planFor(identities: ScaleIdentities, index: 0 | 1, clients: number) {
     firstAddress: 0,
   };
 }
-
-export { TARGET_ADDRESS };
 
 const CLIENT_NETWORKS = ['100.64.0.0/11', '100.96.0.0/11'] as const;
 /** Making a TLS context takes 1 ms or more of the generator's time, so clients share these. */
