@@ -54,10 +54,16 @@ export class Gateway {
     return this.#child?.pid;
   }
 
+  /** The program and its arguments, for tests that start it themselves. */
+  commandLine(): readonly string[] {
+    const folders = ['--manifests', this.manifests, '--state-dir', this.stateDir];
+    return [CLI, 'standalone', ...folders, '--auto-pki', ...(this.#options.options ?? [])];
+  }
+
   /** Starts the process without waiting. */
   spawn(): void {
-    const arguments_ = ['standalone', '--manifests', this.manifests, '--state-dir', this.stateDir, '--auto-pki'];
-    this.#child = this.#options.lab.gateway.spawn(CLI, [...arguments_, ...(this.#options.options ?? [])], {
+    const [program = CLI, ...arguments_] = this.commandLine();
+    this.#child = this.#options.lab.gateway.spawn(program, arguments_, {
       stdio: ['ignore', 'pipe', 'pipe'],
       env: { ...process.env, ...this.#options.environment },
       cwd: '/',
@@ -100,6 +106,11 @@ export class Gateway {
 
   status(): GatewayStatus {
     return JSON.parse(this.must('status', '--state-dir', this.stateDir, '--output', 'json')) as GatewayStatus;
+  }
+
+  /** The version every tunnel thread enforces; −1 while there is none. */
+  enforcedVersion(): number {
+    return this.status().snapshot?.version ?? -1;
   }
 
   /** Replaces a manifest and waits until the change is enforced. */
