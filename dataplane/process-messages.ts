@@ -49,6 +49,8 @@ export interface EngineTimers {
   readonly lingerMs: number;
   readonly retransmitMs: number;
   readonly transitionWindowMs: number;
+  /** What counts as an hour of the session limit; absent: an hour. */
+  readonly sessionHourMs?: number;
 }
 
 export interface DataPlaneMemory {

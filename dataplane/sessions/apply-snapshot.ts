@@ -1,6 +1,7 @@
 import type { DataPlaneConfig } from '../../api/data-plane-config.ts';
 import { haltMessage } from '../protocol/control-message.ts';
 import { endPeer } from './ending.ts';
+import { sessionLimitMs } from './engine-options.ts';
 import type { EngineState } from './engine-state.ts';
 import type { Peer } from './peer.ts';
 import { NetworkUpdates, restartLater, tellNetwork } from './pushing.ts';
@@ -49,7 +50,7 @@ function updateGroups(state: EngineState, peer: Peer, withdrawals: Withdrawals):
 /** Sessions already too old end one by one, about a hundred in a second. @returns whether this is one of them. */
 function limitSession(state: EngineState, peer: Peer, hours: number, expiredBefore: number): boolean {
   if (peer.tunnel === undefined) return false;
-  peer.sessionEndsAt = peer.tunnel.connectedAt + hours * HOUR_MS;
+  peer.sessionEndsAt = peer.tunnel.connectedAt + sessionLimitMs(state.options.timers, hours);
   if (peer.sessionEndsAt > state.now) return false;
   peer.sessionEndsAt = state.now + Math.floor((expiredBefore + state.fraction()) * PACE_MS);
   return true;
@@ -69,5 +70,4 @@ function isResetByGuide(before: Served, after: Served): boolean {
   return JSON.stringify(facts(before)) !== JSON.stringify(facts(after));
 }
 
-const HOUR_MS = 3_600_000;
 const PACE_MS = 10;

@@ -78,3 +78,10 @@ export const DEFAULT_LIMITS: EngineLimits = {
   failedConnections: 1_000,
   historyMs: 3_600_000,
 };
+
+/** Tests make the hours short. */
+export function sessionLimitMs({ sessionHourMs = HOUR_MS }: EngineTimers, hours: number): number {
+  return hours * sessionHourMs;
+}
+
+const HOUR_MS = 3_600_000;

@@ -6,6 +6,7 @@ import { utf8Bytes } from '../protocol/bytes.ts';
 import { takeDataKeys } from './data-key-installation.ts';
 import { closePeer } from './ending.ts';
 import type { Remote } from './engine-io.ts';
+import { sessionLimitMs } from './engine-options.ts';
 import type { EngineState } from './engine-state.ts';
 import { factsOf, identityKeyOf, type Login, type Peer } from './peer.ts';
 import { answerPushRequest } from './pushing.ts';
@@ -59,7 +60,7 @@ export function establish(state: EngineState, peer: Peer, login: Login, granted:
   peer.phase = 'connected';
   peer.authToken = granted.authToken;
   peer.authTokenUser = login.sentUsername ? null : encodeBase64(utf8Bytes(identity.username));
-  peer.sessionEndsAt = state.now + snapshot.session.timeoutHours * HOUR_MS;
+  peer.sessionEndsAt = state.now + sessionLimitMs(state.options.timers, snapshot.session.timeoutHours);
   // The AWS client forgets what was typed and has no assertion to send again (protocol 13.1).
   peer.canRenewUnasked = granted.authToken !== null || !login.sentUsername || login.key.client?.framing !== 'aws';
   peer.renewAt = nextRenewalAt(state, peer);
@@ -113,7 +114,6 @@ function maxSegmentBytes(remote: Remote, negotiated: Negotiated): number {
   return Math.min(OUTER_BYTES - ip - transport - openvpn, negotiated.tunMtuBytes) - INNER_HEADER_BYTES;
 }
 
-const HOUR_MS = 3_600_000;
 const OUTER_BYTES = 1492;
 const TCP_LENGTH_BYTES = 2;
 const INNER_HEADER_BYTES = 40;
