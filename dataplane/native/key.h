@@ -131,11 +131,11 @@ class Key {
 
   bool raiseSendEpoch(uint32_t epoch) {
     Material material;
-    uint32_t at = sending.epoch;
     bool ok = epoch <= kEpochMax;
-    for (; ok && at < epoch; at++) ok = advance(sendSecret_);
-    if (ok) lastId = sealedPackets = sealedBlocks = 0;
-    return ok && material.derive(sendSecret_, cipher) && sending.load(cipher, material, epoch, true);
+    for (uint32_t at = sending.epoch; ok && at < epoch; at++) ok = advance(sendSecret_);
+    ok = ok && material.derive(sendSecret_, cipher) && sending.load(cipher, material, epoch, true);
+    if (ok) lastId = sealedPackets = sealedBlocks = 0;  // not before: ids would begin anew under the key before
+    return ok;
   }
 
   static bool advance(uint8_t* secret) { return expand(secret, "datakey upd", secret, kSecretBytes); }
