@@ -186,14 +186,14 @@ export class Engine {
     }
   }
 
-  /** Half-open handshakes are bounded; the oldest gives way. */
+  /** Half-open handshakes are bounded; the one with the least to show for itself gives way. */
   #makeRoom(): void {
     const state = this.#state;
     while (state.peers.openingCount >= this.#halfOpenLimit()) {
-      const oldest = state.peers.oldestOpening();
-      if (oldest === undefined) return;
-      state.refused(oldest.remote, 'half-open-limit');
-      closePeer(state, oldest, 'half-open-limit');
+      const victim = state.peers.openingToEvict();
+      if (victim === undefined) return;
+      state.refused(victim.remote, 'half-open-limit');
+      closePeer(state, victim, 'half-open-limit');
     }
   }
 
@@ -204,11 +204,12 @@ export class Engine {
 
   #onTransportOpened(remote: Remote): void {
     const state = this.#state;
-    const oldest = state.tcp.size >= this.#halfOpenLimit() ? state.tcp.oldest() : undefined;
-    if (oldest !== undefined) {
-      state.refused(oldest.remote, 'half-open-limit');
-      const peer = state.peers.openingAt(oldest.remote.key);
-      if (peer === undefined) this.#closeTcpOpening(oldest.remote.key);
+    const isAdvanced = ({ key }: Remote): boolean => state.peers.openingAt(key)?.session.current.facts !== undefined;
+    const victim = state.tcp.size >= this.#halfOpenLimit() ? state.tcp.toEvict(isAdvanced) : undefined;
+    if (victim !== undefined) {
+      state.refused(victim.remote, 'half-open-limit');
+      const peer = state.peers.openingAt(victim.remote.key);
+      if (peer === undefined) this.#closeTcpOpening(victim.remote.key);
       else closePeer(state, peer, 'half-open-limit');
     }
     const opening = state.phase === 'serving' ? state.tcp.begin(remote) : undefined;

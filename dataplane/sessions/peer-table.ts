@@ -1,5 +1,7 @@
 import type { TlsId } from './engine-io.ts';
+import { chooseVictim } from './eviction.ts';
 import type { Peer } from './peer.ts';
+import { networkOf } from './rate-limit.ts';
 
 /** Peers at one address: the connected one, and one that may replace it. */
 interface AddressEntry {
@@ -16,6 +18,8 @@ export class PeerTable {
   readonly #byConnection = new Map<string, Peer>();
   /** Oldest first. */
   readonly #opening = new Set<Peer>();
+  /** How many of them each network has. */
+  readonly #openingPerNetwork = new Map<string, number>();
 
   /** Every peer that is not closed. */
   all(): IterableIterator<Peer> {
@@ -38,8 +42,12 @@ export class PeerTable {
     return this.#opening.size;
   }
 
-  oldestOpening(): Peer | undefined {
-    return this.#opening.values().next().value;
+  /** Who makes room when there are too many. */
+  openingToEvict(): Peer | undefined {
+    return chooseVictim(this.#opening, ({ session, remote }) => ({
+      isAdvanced: session.current.facts !== undefined,
+      crowd: this.#openingPerNetwork.get(networkOf(remote.address)) ?? 0,
+    }));
   }
 
   /** Opening and connected peers of one address. */
@@ -60,6 +68,7 @@ export class PeerTable {
     this.#entry(peer.remote.key).opening = peer;
     this.#byConnection.set(peer.connectionId, peer);
     this.#opening.add(peer);
+    this.#countOpening(peer, 1);
   }
 
   /** The address must hold no other connected peer. */
@@ -67,13 +76,13 @@ export class PeerTable {
     const entry = this.#entry(peer.remote.key);
     if (entry.opening === peer) entry.opening = undefined;
     entry.connected = peer;
-    this.#opening.delete(peer);
+    this.settleOpening(peer);
     this.#byPeerId.set(peerId, peer);
   }
 
   /** The peer no longer counts as opening; it may still be found by its address. */
   settleOpening(peer: Peer): void {
-    this.#opening.delete(peer);
+    if (this.#opening.delete(peer)) this.#countOpening(peer, -1);
   }
 
   /** Moves a connected peer to an address that holds no other connected peer. */
@@ -89,7 +98,7 @@ export class PeerTable {
   remove(peer: Peer): void {
     this.#leave(peer, peer.remote.key);
     this.#byConnection.delete(peer.connectionId);
-    this.#opening.delete(peer);
+    this.settleOpening(peer);
   }
 
   setTls(tls: TlsId, peer: Peer): void {
@@ -125,6 +134,13 @@ export class PeerTable {
 
   byConnectionId(connectionId: string): Peer | undefined {
     return this.#byConnection.get(connectionId);
+  }
+
+  #countOpening(peer: Peer, change: 1 | -1): void {
+    const network = networkOf(peer.remote.address);
+    const count = (this.#openingPerNetwork.get(network) ?? 0) + change;
+    if (count > 0) this.#openingPerNetwork.set(network, count);
+    else this.#openingPerNetwork.delete(network);
   }
 
   #entry(key: string): AddressEntry {

@@ -1,4 +1,5 @@
 import type { Remote } from './engine-io.ts';
+import { chooseVictim } from './eviction.ts';
 
 /** A TCP connection from its accept until a login on it has succeeded. */
 export interface TcpOpening {
@@ -25,8 +26,12 @@ export class TcpOpenings {
     return this.#byKey.get(key);
   }
 
-  oldest(): TcpOpening | undefined {
-    return this.#byKey.values().next().value;
+  /** Who makes room when there are too many. */
+  toEvict(isAdvanced: (remote: Remote) => boolean): TcpOpening | undefined {
+    return chooseVictim(this.#byKey.values(), ({ remote }) => ({
+      isAdvanced: isAdvanced(remote),
+      crowd: this.#perAddress.get(remote.address) ?? 0,
+    }));
   }
 
   all(): readonly TcpOpening[] {

@@ -1,7 +1,9 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { MAX_BACKLOG_BYTES } from '../../dataplane/protocol/reliability.ts';
-import { SimulatedWorld } from '../support/simulated-world.ts';
+import { Opcode } from '../../dataplane/protocol/opcode.ts';
+import { clientPacket, decodePlain } from '../support/raw-control.ts';
+import { SimulatedWorld, udpRemote } from '../support/simulated-world.ts';
 
 const CHUNK = new Uint8Array(16_384);
 
@@ -53,3 +55,34 @@ test('a renewal whose client acknowledges nothing is abandoned; the key in use s
   );
   assert.deepEqual([world.engine.stats().connected, world.tls.size], [1, 1]);
 });
+
+/** Sessions that have proven an address and say no more: `perNetwork` in each of so many /24s. */
+function holdHalfOpen(world: SimulatedWorld, networks: number, perNetwork: number): void {
+  for (let at = 0; at < networks * perNetwork; at += 1) {
+    const remote = udpRemote(`100.64.${at % networks}.7`, 1024 + at);
+    world.feed({ kind: 'datagram', remote, bytes: clientPacket() });
+    const answer = world.transmitted.at(-1);
+    if (answer?.remote.key !== remote.key) continue;
+    const peerSessionId = decodePlain(answer.bytes).sessionId;
+    const acknowledgement = { opcode: Opcode.AckV1, acks: [0], peerSessionId, messageId: null } as const;
+    world.feed({ kind: 'datagram', remote, bytes: clientPacket(acknowledgement) });
+  }
+}
+
+for (const [progress, ms] of [
+  ['has just proven its address', 30],
+  ['has finished TLS', 150],
+] as const) {
+  test(`a flood of half-open handshakes throws out itself, not a login that ${progress}`, () => {
+    const world = new SimulatedWorld({ limits: { startsPerSecond: 1e6, startsBurst: 1e6 } });
+    const client = world.client();
+    client.start();
+    world.advance(ms);
+    holdHalfOpen(world, 200, 6);
+    assert.ok(world.eventsOf('refused').length > 500);
+    world.advance(3_000);
+    assert.ok(client.machine.isConnected);
+    world.advance(120_000);
+    assert.deepEqual([world.engine.stats().opening, world.engine.stats().connected], [0, 1]);
+  });
+}
