@@ -15,6 +15,8 @@ export class Liveness {
   readonly #usage = new Float64Array(8);
   #intervalMs = LONGEST_INTERVAL_MS;
   #nextScan = 0;
+  #lastTurn = 0;
+  #awakeSince = 0;
   #cursor = 0;
 
   constructor(port: ForwarderPort, peers: PeerTable, sealer: Sealer) {
@@ -38,6 +40,9 @@ export class Liveness {
 
   /** Visits the next SLICE slots if they are due: thousands of pings fall due over a second, not at once. */
   scan(now: number): void {
+    // A process that was stopped or starved has not listened: what it missed meanwhile is nobody's silence.
+    if (now - this.#lastTurn > STALL_MS) this.#awakeSince = now;
+    this.#lastTurn = now;
     if (now < this.#nextScan) return;
     const { inUse, slotsUsed } = this.#peers;
     const slices = Math.max(1, Math.ceil(slotsUsed / SLICE));
@@ -59,7 +64,7 @@ export class Liveness {
     }
     const lastReceived = traffic[slot * TRAFFIC_FIELDS + Traffic.LastReceived];
     const timeout = pingTimeoutMs[slot];
-    if (timeout > 0 && lostReported[slot] === 0 && now - lastReceived >= timeout) {
+    if (timeout > 0 && lostReported[slot] === 0 && now - Math.max(lastReceived, this.#awakeSince) >= timeout) {
       if (this.#port.notify('keepaliveLost', slot, 0)) lostReported[slot] = 1;
     }
     if (keys.isSwitchUnreported(slot) && this.#port.notify('keySwitched', slot, keys.sealKeyId(slot))) {
@@ -83,4 +88,6 @@ export class Liveness {
 
 const SLICE = 1024;
 const LONGEST_INTERVAL_MS = 1000;
+/** The loop turns at least once in LONGEST_INTERVAL_MS. */
+const STALL_MS = 2 * LONGEST_INTERVAL_MS;
 const SHORTEST_INTERVAL_MS = 20;

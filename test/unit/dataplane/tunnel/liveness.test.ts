@@ -75,3 +75,13 @@ test('the pings of thousands of peers do not leave in one go', () => {
   assert.ok(before >= 4_000, `${before} pings`);
   assert.ok(most <= 2_048, `${most} in a quarter of a second`);
 });
+
+test('nobody counts as silent while the thread itself stood still', () => {
+  const world = peerWith({ pingTimeoutMs: 120_000 });
+  pass(world, 60_000);
+  world.forwarder.liveness.scan((world.now += 3_600_000));
+  pass(world, 119_000);
+  assert.deepEqual(world.port.events, []);
+  pass(world, 2_000);
+  assert.equal(world.port.events.length, 1);
+});
