@@ -53,7 +53,7 @@ export class TunnelThread implements ForwarderPort {
   #innerBytes = 0;
   readonly #unreportedCloses: { readonly connection: TcpConnectionId; readonly reason: string }[] = [];
   readonly #pacing = new WakePacing();
-  /** Packets taken in this turn. */
+  /** Large packets of clients taken in this turn. */
   #arrived = 0;
   #now = 0;
   #countersDue = 0;
@@ -148,15 +148,16 @@ export class TunnelThread implements ForwarderPort {
         return;
       case TAG_TUN: {
         const count = this.#tun.read();
-        this.#arrived += count;
         if (count > 0) this.#forwarder.network.receive(this.#tun.batch, count, this.#now);
         return;
       }
       case TAG_SOCKET: {
         this.#tcp?.accept();
-        const count = this.#udp?.receive() ?? 0;
-        this.#arrived += count;
-        if (count > 0 && this.#udp !== undefined) this.#forwarder.clients.receiveUdp(this.#udp.batch, count, this.#now);
+        if (this.#udp === undefined) return;
+        const count = this.#udp.receive();
+        if (count === 0) return;
+        this.#arrived += countLarge(this.#udp.batch, count);
+        this.#forwarder.clients.receiveUdp(this.#udp.batch, count, this.#now);
         return;
       }
       default:
@@ -387,7 +388,7 @@ export class TunnelThread implements ForwarderPort {
           if (!this.#control.tcpClosed(connection, reason)) this.#unreportedCloses.push({ connection, reason });
         },
         frames: (count, index, peer) => {
-          this.#arrived += count;
+          this.#arrived += countLarge(transport.batch, count);
           this.#forwarder.clients.receiveTcp(transport.batch, count, index, peer, this.#now);
         },
       },
@@ -396,6 +397,14 @@ export class TunnelThread implements ForwarderPort {
   }
 }
 
+/** Acknowledgements do not count: who waits with them slows down the stream that they drive. */
+function countLarge(batch: PacketBatch, count: number): number {
+  let large = 0;
+  for (let slot = 0; slot < count; slot++) if (batch.length[slot] >= LARGE_BYTES) large++;
+  return large;
+}
+
+const LARGE_BYTES = 512;
 const TAG_WAKEUP = 0;
 const TAG_TUN = 1;
 const TAG_SOCKET = 2;

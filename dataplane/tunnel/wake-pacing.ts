@@ -22,7 +22,7 @@ export class WakePacing {
   }
 }
 
-const PAUSE_MAX_US = 300;
+const PAUSE_MAX_US = 200;
 const MEMORY_US = 2_000;
 /** Packets: fewer than this are not worth a pause. */
 const WORTHWHILE = 4;
