@@ -42,6 +42,8 @@ export interface AdmissionOptions {
   readonly limits: EngineLimits;
   readonly random: (bytes: number) => Uint8Array;
   readonly wallClock: () => number;
+  /** Whether handshakes under way leave room for more, however fast they come. */
+  readonly handshakes: () => 'few' | 'many';
 }
 
 /**
@@ -145,9 +147,14 @@ export class AdmissionControl {
     return { kind: 'start', start: this.#startFrom(opening, packet.peerSessionId, 'answered') };
   }
 
-  /** One network, however many ports it has, can't take all the starts there are. */
+  /**
+   * One network, however many ports it has, can't take all the starts there are. The rate holds once handshakes pile up:
+   * clients that come back after a restart are served as fast as this machine can, and a refusal makes them wait twice
+   * as long each time.
+   */
   #mayStart(remote: Remote, now: number): boolean {
-    return this.#startsPerNetwork.take(remote.address, now) && this.#starts.take(now);
+    if (!this.#startsPerNetwork.take(remote.address, now)) return false;
+    return this.#options.handshakes() === 'few' || this.#starts.take(now);
   }
 
   #startFrom({ wrap, packet }: Opening, ourSessionId: Uint8Array, start: SessionStart['start']): SessionStart {

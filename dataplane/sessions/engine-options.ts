@@ -31,7 +31,9 @@ export interface EngineLimits {
   readonly answersTotal: number;
   /** New sessions per second of one IPv4 /24 or IPv6 /56. */
   readonly startsPerNetwork: number;
-  /** New sessions after their cookie, per second and in one burst. */
+  /** Below this share of the half-open limit, new sessions are limited per network only. */
+  readonly startsUnlimitedShare: number;
+  /** New sessions after their cookie, per second and in one burst, beyond that share. */
   readonly startsPerSecond: number;
   readonly startsBurst: number;
   /** Age from which a tls-crypt-v2 client key opens no new session, seconds; null: never. */
@@ -63,6 +65,7 @@ export const DEFAULT_LIMITS: EngineLimits = {
   answersPerNetwork: 10,
   answersTotal: 5_000,
   startsPerNetwork: 50,
+  startsUnlimitedShare: 0.5,
   startsPerSecond: 200,
   startsBurst: 1_000,
   clientKeyLifetimeS: null,

@@ -55,7 +55,14 @@ export class EngineState {
       limits: this.limits,
       random: options.random,
       wallClock: options.wallClock,
+      handshakes: () =>
+        this.peers.openingCount < this.halfOpenLimit * this.limits.startsUnlimitedShare ? 'few' : 'many',
     });
+  }
+
+  /** Handshakes that may be under way at a time. */
+  get halfOpenLimit(): number {
+    return Math.max(MIN_HALF_OPEN, Math.floor(this.served.snapshot.maxConnections * this.limits.halfOpenShare));
   }
 
   /** Begins the handling of one input. */
@@ -168,3 +175,5 @@ function requireSameShape(before: Served, next: Served): void {
       throw new TerminalError(`${field} can't change while the endpoint is served`);
   }
 }
+
+const MIN_HALF_OPEN = 16;

@@ -189,7 +189,7 @@ export class Engine {
   /** Half-open handshakes are bounded; the one with the least to show for itself gives way. */
   #makeRoom(): void {
     const state = this.#state;
-    while (state.peers.openingCount >= this.#halfOpenLimit()) {
+    while (state.peers.openingCount >= state.halfOpenLimit) {
       const victim = state.peers.openingToEvict();
       if (victim === undefined) return;
       state.refused(victim.remote, 'half-open-limit');
@@ -197,15 +197,10 @@ export class Engine {
     }
   }
 
-  #halfOpenLimit(): number {
-    const { limits, served } = this.#state;
-    return Math.max(MIN_HALF_OPEN, Math.floor(served.snapshot.maxConnections * limits.halfOpenShare));
-  }
-
   #onTransportOpened(remote: Remote): void {
     const state = this.#state;
     const isAdvanced = ({ key }: Remote): boolean => state.peers.openingAt(key)?.session.current.facts !== undefined;
-    const victim = state.tcp.size >= this.#halfOpenLimit() ? state.tcp.toEvict(isAdvanced) : undefined;
+    const victim = state.tcp.size >= state.halfOpenLimit ? state.tcp.toEvict(isAdvanced) : undefined;
     if (victim !== undefined) {
       state.refused(victim.remote, 'half-open-limit');
       const peer = state.peers.openingAt(victim.remote.key);
@@ -356,7 +351,6 @@ export interface EngineStats {
   readonly drops: ReadonlyMap<string, number>;
 }
 
-const MIN_HALF_OPEN = 16;
 /** Long enough for a lost RESTART to be sent again once. */
 const SHUTDOWN_LINGER_MS = 2_500;
 const HARMLESS_DROPS: ReadonlySet<string> = new Set([

@@ -166,6 +166,17 @@ test('one network with many ports can’t take every start there is', () => {
   assert.equal(openingCount(world), 21);
 });
 
+test('a crowd that comes back at once is held to a rate only when handshakes have piled up', () => {
+  const limits = { startsUnlimitedShare: 0.5, startsPerSecond: 1, startsBurst: 1 };
+  const world = new SimulatedWorld({ config: dataPlaneConfig({ snapshot: { maxConnections: 160 } }), limits });
+  for (let network = 1; network <= 40; network += 1) {
+    const remote = udpRemote(`192.0.${network}.1`, 1);
+    const peerSessionId = cookieFor(world, remote);
+    answers(world, clientPacket({ opcode: Opcode.AckV1, acks: [0], peerSessionId, messageId: null }), remote);
+  }
+  assert.equal(openingCount(world), 21, 'half of the 40 that may be half-open, and a burst of one');
+});
+
 test('[P28] acknowledges a hard reset that comes again when the session exists', () => {
   const world = new SimulatedWorld();
   const peerSessionId = cookieFor(world);
