@@ -63,7 +63,7 @@ function documentsOfFile(file: ManifestFile, findings: Finding[]): readonly Mani
     for (const document of parsed) {
       if (document.errors.length > 0) {
         for (const error of document.errors.slice(0, MAX_YAML_ERRORS))
-          fail(counter.linePos(error.pos[0]).line, `YAML: ${error.message}`);
+          fail(counter.linePos(error.pos[0]).line, `YAML: ${withoutSource(error.message)}`);
         continue;
       }
       const twice = keysThereTwice(document);
@@ -74,9 +74,14 @@ function documentsOfFile(file: ManifestFile, findings: Finding[]): readonly Mani
     return result;
   } catch (cause) {
     // The parser recurses: nesting deep enough to exhaust the stack ends here.
-    fail(1, `YAML: ${cause instanceof Error ? cause.message : String(cause)}`);
+    fail(1, `YAML: ${withoutSource(cause instanceof Error ? cause.message : String(cause))}`);
     return [];
   }
+}
+
+/** What the parser quotes may be the value of a Secret: a password that begins with an asterisk reads as an alias. */
+function withoutSource(message: string): string {
+  return message.replace(/: [\s\S]*$/, '');
 }
 
 interface KeyPlace {
@@ -113,7 +118,7 @@ function objectsOf(
   try {
     value = document.toJS({ maxAliasCount: MAX_ALIASES });
   } catch (cause) {
-    const message = `YAML: ${cause instanceof Error ? cause.message : String(cause)}`;
+    const message = `YAML: ${withoutSource(cause instanceof Error ? cause.message : String(cause))}`;
     findings.push({ severity: 'error', file, line, object: '-', field: '-', message });
     return [];
   }

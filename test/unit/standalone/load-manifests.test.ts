@@ -100,6 +100,32 @@ describe('loadManifests', () => {
     assert.match(load(levels.join('\n')).findings.join(), /YAML: .*alias/i);
   });
 
+  for (const value of [
+    '*planted',
+    '|planted',
+    '>planted',
+    '"x" planted',
+    "'x'planted",
+    '@planted',
+    '%planted',
+    '!<planted',
+    '!a!planted x',
+    '&planted *planted',
+    '[planted',
+    '{planted',
+    'x: planted: y',
+    '"\\qplanted"',
+    'x\n planted',
+    '"planted',
+  ]) {
+    it(`names no value of a Secret that is no YAML: ${JSON.stringify(value)}`, () => {
+      const { findings } = load(
+        `apiVersion: v1\nkind: Secret\nmetadata: {name: s}\nstringData:\n  password: ${value}\n`,
+      );
+      for (const finding of findings) assert.doesNotMatch(finding, /planted/);
+    });
+  }
+
   it('survives nesting that exhausts the parser', () => {
     assert.equal(load('['.repeat(200_000)).findings.length > 0, true);
   });
