@@ -9,7 +9,7 @@ STAMPS := .cache/make
 SOURCES := $(shell find api net operator dataplane standalone cli -name '*.ts' 2>/dev/null)
 NATIVE_SOURCES := $(wildcard dataplane/native/*.cc dataplane/native/*.h dataplane/native/binding.gyp)
 
-.PHONY: help build run demo test lint format generate interop fuzz image fuzz-native clean
+.PHONY: help build run demo test lint format generate interop fuzz image fuzz-native bench-scale clean
 
 help: ## Lists the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{ printf "  make %-10s %s\n", $$1, $$2 }'
@@ -74,6 +74,10 @@ fuzz-native: build ## The addon's tests and its fuzzing under AddressSanitizer a
 image: build ## Builds the container image as an OCI archive in .cache/image, without Docker (root)
 	@sh .ci/packages image
 	@.ci/image
+
+bench-scale: build ## Thousands of clients on one gateway, in namespaces (root); BENCH_CLIENTS=2000, BENCH_HOLD_SECONDS=60
+	@sh .ci/packages run test
+	@$(NODE) test/bench/scale.ts
 
 clean: ## Removes what build made
 	rm -rf dist $(STAMPS) dataplane/native/build
