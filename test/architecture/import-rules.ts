@@ -65,7 +65,7 @@ export const IMPORT_RULES: readonly ImportRule[] = [
     of: 'standalone',
     ours: ['operator/endpoint', 'operator/pki', 'dataplane', 'api', 'net'],
     node: ['*'],
-    packages: ['yaml', 'ajv', 'ajv-formats', '@marcbachmann/cel-js', 'pino', '@peculiar/x509'],
+    packages: ['yaml', 'ajv', '@marcbachmann/cel-js', 'pino', '@peculiar/x509'],
   },
   {
     of: 'cli',

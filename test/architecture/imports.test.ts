@@ -1,5 +1,5 @@
 import assert from 'node:assert/strict';
-import { existsSync } from 'node:fs';
+import { existsSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { test } from 'node:test';
 import { readSources, ROOT, type SourceFile } from '../support/source-tree.ts';
@@ -29,6 +29,18 @@ test('imports of ours name an existing file with its extension', () => {
       .map(({ specifier }) => `${path}: ${specifier}`),
   );
   assert.deepEqual(findings, []);
+});
+
+test('every package that is installed beside the product is one that it uses', () => {
+  const { dependencies } = JSON.parse(readFileSync(join(ROOT, 'package.json'), 'utf8')) as {
+    dependencies: Record<string, string>;
+  };
+  // netlink-library.ts names its package in a string.
+  const isUsed = (name: string): boolean => sources.some(({ text }) => text.includes(`'${name}'`));
+  assert.deepEqual(
+    Object.keys(dependencies).filter((name) => !isUsed(name)),
+    [],
+  );
 });
 
 test('no file imports itself in a circle', () => {
