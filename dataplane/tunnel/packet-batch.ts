@@ -33,25 +33,28 @@ export class PacketBatch {
 
   constructor(registry: BatchRegistry, size: PacketBatchSize) {
     const { slots } = size;
-    this.bytes = new Uint8Array(size.bytes ?? slots * SINGLE_REGION_BYTES);
-    this.offset = new Uint32Array(slots);
-    this.length = new Uint32Array(slots);
-    this.verdict = new Uint8Array(slots);
-    this.key = new Int32Array(slots).fill(-1);
-    this.peer = new Int32Array(slots);
-    this.source = new Int32Array(slots);
-    this.packetId = new Float64Array(slots);
-    this.epoch = new Uint16Array(slots);
-    this.header = new Uint32Array(slots);
-    this.flags = new Uint8Array(slots);
-    this.segmentBytes = new Uint16Array(slots);
-    this.headerBytes = new Uint16Array(slots);
-    this.offload = new Uint8Array(slots);
-    this.checksumStart = new Uint16Array(slots);
-    this.checksumOffset = new Uint16Array(slots);
-    this.remotes = size.remotes ?? new Uint8Array(slots * REMOTE_BYTES);
+    const bytes = size.bytes ?? slots * SINGLE_REGION_BYTES;
+    const remoteBytes = size.remotes === undefined ? slots * REMOTE_BYTES : 0;
+    const block = new Block(slots * SLOT_BYTES + remoteBytes + bytes);
+    this.packetId = new Float64Array(block.buffer, block.take(slots * 8), slots);
+    this.remotes = size.remotes ?? new Uint8Array(block.buffer, block.take(remoteBytes), remoteBytes);
     this.remoteWords = new Int32Array(this.remotes.buffer, this.remotes.byteOffset, this.remotes.byteLength >> 2);
-    this.count = new Uint32Array(1);
+    this.offset = new Uint32Array(block.buffer, block.take(slots * 4), slots);
+    this.length = new Uint32Array(block.buffer, block.take(slots * 4), slots);
+    this.key = new Int32Array(block.buffer, block.take(slots * 4), slots).fill(-1);
+    this.peer = new Int32Array(block.buffer, block.take(slots * 4), slots);
+    this.source = new Int32Array(block.buffer, block.take(slots * 4), slots);
+    this.header = new Uint32Array(block.buffer, block.take(slots * 4), slots);
+    this.epoch = new Uint16Array(block.buffer, block.take(slots * 2), slots);
+    this.segmentBytes = new Uint16Array(block.buffer, block.take(slots * 2), slots);
+    this.headerBytes = new Uint16Array(block.buffer, block.take(slots * 2), slots);
+    this.checksumStart = new Uint16Array(block.buffer, block.take(slots * 2), slots);
+    this.checksumOffset = new Uint16Array(block.buffer, block.take(slots * 2), slots);
+    this.verdict = new Uint8Array(block.buffer, block.take(slots), slots);
+    this.flags = new Uint8Array(block.buffer, block.take(slots), slots);
+    this.offload = new Uint8Array(block.buffer, block.take(slots), slots);
+    this.count = new Uint32Array(block.buffer, block.take(4), 1);
+    this.bytes = new Uint8Array(block.buffer, block.take(bytes), bytes);
     this.regionBytes = size.regionBytes ?? SINGLE_REGION_BYTES;
     this.#registry = registry;
     this.handle = registry.registerBatch(this);
@@ -77,6 +80,28 @@ export class PacketBatch {
     this.checksumOffset[slot] = 0;
   }
 }
+
+/** One buffer for all arrays of a batch: at each call the addon looks whether each buffer is still there. */
+class Block {
+  readonly buffer: ArrayBuffer;
+  #used = 0;
+
+  constructor(bytes: number) {
+    this.buffer = new ArrayBuffer(bytes + ARRAYS * CACHE_LINE_BYTES);
+  }
+
+  /** @returns where the next `bytes` begin, at the start of a cache line. */
+  take(bytes: number): number {
+    const at = this.#used;
+    this.#used = (at + bytes + CACHE_LINE_BYTES - 1) & -CACHE_LINE_BYTES;
+    return at;
+  }
+}
+
+const ARRAYS = 18;
+const CACHE_LINE_BYTES = 64;
+/** One element of each array but `remotes` and `bytes`. */
+const SLOT_BYTES = 8 + 6 * 4 + 5 * 2 + 3;
 
 export interface PacketBatchSize {
   readonly slots: number;

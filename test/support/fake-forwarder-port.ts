@@ -32,7 +32,7 @@ export class FakeForwarderPort implements ForwarderPort {
         batch.verdict[slot] = PacketVerdict.TooShort;
         continue;
       }
-      batch.packetId[slot] = new DataView(bytes.buffer).getUint32(at + header - 4);
+      batch.packetId[slot] = new DataView(bytes.buffer, bytes.byteOffset).getUint32(at + header - 4);
       batch.epoch[slot] = 0;
       batch.offset[slot] = at + header;
       batch.length[slot] -= header;
