@@ -1,6 +1,6 @@
 import { spawn, spawnSync, type ChildProcess, type StdioOptions } from 'node:child_process';
 import { extname, join, sep } from 'node:path';
-import type { Duplex } from 'node:stream';
+import type { Duplex, Writable } from 'node:stream';
 import type { Connection } from '../api/connection.ts';
 import type { DataPlaneConfig } from '../api/data-plane-config.ts';
 import type {
@@ -18,6 +18,8 @@ export type DataPlaneNotice = Exclude<DataPlaneMessage, { kind: 'connections' } 
 export interface DataPlaneProcessOptions {
   /** Descriptors of this process. */
   readonly descriptors: DataPlaneDescriptors;
+  /** Becomes its standard output and its standard error. */
+  readonly output: Writable;
   readonly start: Omit<DataPlaneStart, 'descriptors'>;
   readonly onNotice: (notice: DataPlaneNotice) => void;
 }
@@ -39,7 +41,7 @@ export class DataPlaneProcess {
   #lastRequest = 0;
 
   constructor(options: DataPlaneProcessOptions) {
-    const { stdio, descriptors } = passOn(options.descriptors);
+    const { stdio, descriptors } = passOn(options);
     const [command, ...rest] = dataPlaneCommand();
     this.#child = spawn(command, rest, { stdio, cwd: '/', env: childEnvironment() });
     // The fourth entry of stdio is always 'pipe', which Node makes a connected pair of sockets.
@@ -121,8 +123,12 @@ export class DataPlaneProcess {
 }
 
 /** Descriptors in the child are 0–2, the channel, then ours in order. */
-function passOn(ours: DataPlaneDescriptors): { stdio: StdioOptions; descriptors: DataPlaneDescriptors } {
-  const stdio: (number | 'ignore' | 'inherit' | 'pipe')[] = ['ignore', 'inherit', 'inherit', 'pipe'];
+function passOn({ descriptors: ours, output }: DataPlaneProcessOptions): {
+  stdio: StdioOptions;
+  descriptors: DataPlaneDescriptors;
+} {
+  const log = output === process.stdout ? (['inherit', 'inherit'] as const) : [output, output];
+  const stdio: (number | Writable | 'ignore' | 'inherit' | 'pipe')[] = ['ignore', ...log, 'pipe'];
   const pass = (fd: number): number => stdio.push(fd) - 1;
   const descriptors = {
     udpTunnel: ours.udpTunnel.map(pass),

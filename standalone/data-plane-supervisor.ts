@@ -1,3 +1,4 @@
+import type { Writable } from 'node:stream';
 import { setTimeout as delay } from 'node:timers/promises';
 import type { Connection } from '../api/connection.ts';
 import type { DataPlaneConfig } from '../api/data-plane-config.ts';
@@ -11,6 +12,8 @@ export interface SupervisorOptions {
   readonly config: DataPlaneConfig;
   readonly memory: () => DataPlaneMemory;
   readonly start: Pick<DataPlaneStart, 'tunName' | 'metricsListen' | 'logLevel' | 'timers'>;
+  /** Of the data plane; one that refers to a descriptor. */
+  readonly output: Writable;
   readonly onMemory: (memory: DataPlaneMemory) => void;
   /** Called before anything is sent to a new process; null when it has ended. */
   readonly onProcess: (identity: ProcessIdentity | null) => void;
@@ -138,6 +141,7 @@ export class DataPlaneSupervisor {
     const startedAt = performance.now();
     const process = new DataPlaneProcess({
       descriptors: this.#options.descriptors,
+      output: this.#options.output,
       start: { ...this.#options.start, config: startedWith, memory: this.#options.memory() },
       onNotice,
     });

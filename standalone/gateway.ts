@@ -1,5 +1,6 @@
 import { randomBytes } from 'node:crypto';
 import { availableParallelism } from 'node:os';
+import type { Writable } from 'node:stream';
 import type { EngineTimers, LogLevel } from '../dataplane/process-messages.ts';
 import type { Logger } from '../dataplane/io/logger.ts';
 import type { NativeAddon } from '../dataplane/io/native-addon.ts';
@@ -42,6 +43,8 @@ export interface GatewayParts {
   readonly folder: StateFolder;
   readonly addon: NativeAddon;
   readonly log: Logger;
+  /** For the data plane's log lines. */
+  readonly output: Writable;
   /** The data plane can't be kept running. */
   readonly onGivenUp: (reason: string) => void;
 }
@@ -187,7 +190,7 @@ export class Gateway {
   }
 
   async #startDataPlane(running: Running): Promise<void> {
-    const { log, onGivenUp } = this.#parts;
+    const { log, output, onGivenUp } = this.#parts;
     const { logLevel, metricsListen, timersForTest } = this.#options;
     const { sockets, tun, net, set } = running;
     const supervisor = new DataPlaneSupervisor({
@@ -195,6 +198,7 @@ export class Gateway {
       config: set.config,
       memory: () => this.#memory.current,
       start: { tunName: net.plan.tun, metricsListen, logLevel, timers: timersForTest ?? {} },
+      output,
       onMemory: (memory) => this.#memory.update(memory),
       onProcess: (dataPlane) => this.#writes.attempt(() => this.#recorder.set({ dataPlane })),
       onDown: (event) => log.error(event, 'The data plane ended and will be restarted'),

@@ -6,6 +6,7 @@ import { loadAddon } from '../dataplane/io/load-addon.ts';
 import { TerminalError, TransientError } from '../net/errors.ts';
 import { formatFinding } from './findings.ts';
 import { Gateway, ManifestsRefused, type GatewayOptions } from './gateway.ts';
+import { openLogOutput } from './log-output.ts';
 import { LOCK_FILE, StateFolder } from './state-folder.ts';
 import { StateLock } from './state-lock.ts';
 
@@ -21,7 +22,8 @@ export interface StandaloneOptions extends GatewayOptions {
  */
 export async function runStandalone(options: StandaloneOptions): Promise<number> {
   // A reader that stops reading must not stop the gateway: the sink drops and counts.
-  const sink = new LogSink(process.stdout);
+  const output = openLogOutput();
+  const sink = new LogSink(output.stream);
   const log = createLogger({ level: options.logLevel, sink });
   const end = Promise.withResolvers<number>();
   const onSignal = (signal: NodeJS.Signals): void => {
@@ -44,7 +46,7 @@ export async function runStandalone(options: StandaloneOptions): Promise<number>
       log.fatal({ reason }, 'The data plane can not be kept running');
       end.resolve(1);
     };
-    const started = new Gateway(options, { folder, addon: loadAddon(), log, onGivenUp });
+    const started = new Gateway(options, { folder, addon: loadAddon(), log, output: output.stream, onGivenUp });
     gateway = started;
     process.on('SIGHUP', () => started.reload());
     // A signal during the start is obeyed at once; `stop` undoes as far as it got.
@@ -57,6 +59,7 @@ export async function runStandalone(options: StandaloneOptions): Promise<number>
     lock?.release();
     log.info('Stopped');
     await sink.flush(FLUSH_LIMIT_MS);
+    await output.close(FLUSH_LIMIT_MS);
   }
 }
 

@@ -3,7 +3,7 @@ import { execFileSync } from 'node:child_process';
 import { closeSync, existsSync, mkdirSync, openSync, rmSync, writeSync } from 'node:fs';
 import { join } from 'node:path';
 import { test } from 'node:test';
-import { gatewayProcesses } from '../support/gateway-processes.ts';
+import { gatewayProcesses, isRunning } from '../support/gateway-processes.ts';
 import { machineState } from '../support/machine-state.ts';
 import { rule, yamlOf } from '../support/manifests.ts';
 import { TARGETS } from '../support/netns.ts';
@@ -23,8 +23,14 @@ for (const { what, breakIt, mend, reason } of [
   },
   {
     what: 'a state folder that became read-only',
-    breakIt: (folder: string) => execFileSync('mount', ['-o', 'remount,ro', folder]),
-    mend: (folder: string) => execFileSync('mount', ['-o', 'remount,rw', folder]),
+    // A view of it that only the gateway has; the folder itself can't be made read-only while its lock is held.
+    breakIt: (folder: string, pid: number) => {
+      inMountsOf(pid, 'mount', '--bind', folder, folder);
+      inMountsOf(pid, 'mount', '-o', 'remount,bind,ro', folder);
+    },
+    mend: (folder: string, pid: number) => {
+      if (isRunning(pid)) inMountsOf(pid, 'umount', '--lazy', folder);
+    },
     reason: /EROFS/,
   },
 ]) {
@@ -37,8 +43,9 @@ for (const { what, breakIt, mend, reason } of [
     const before = machineState(world.lab.gateway);
     await world.gateway.start();
     const client = await world.connect();
+    const { parent } = await gatewayProcesses(world.gateway);
 
-    breakIt(state);
+    breakIt(state, parent);
     const from = world.gateway.log.mark();
     const troubles = (): readonly string[] => world.gateway.log.lines.slice(from).filter((line) => TROUBLE.test(line));
     for (let count = 1; count <= 5; count += 1) {
@@ -59,17 +66,17 @@ for (const { what, breakIt, mend, reason } of [
       'status says it',
     );
 
-    mend(state);
+    mend(state, parent);
     await applyRules(world, 6);
     await world.gateway.log.waitFor(/The state folder can be written again/, { from });
     assert.equal(
       world.gateway.status().warnings.some((line) => reason.test(line)),
       false,
     );
-    breakIt(state);
+    breakIt(state, parent);
     assert.equal(await world.gateway.stop(), 0);
     assert.deepEqual(machineState(world.lab.gateway), before);
-    mend(state);
+    mend(state, parent);
     await world.gateway.start();
     await client.connected({ from: mark });
   });
@@ -144,6 +151,10 @@ async function applyRules(world: World, number: number): Promise<void> {
   const from = world.gateway.log.mark();
   world.gateway.write('rules.yaml', yamlOf(rule('192.168.0.0/24'), rule(`172.16.${number}.0/24`)));
   await world.gateway.log.waitFor(/"msg":"Applied"/, { from });
+}
+
+function inMountsOf(pid: number, ...command: readonly string[]): void {
+  execFileSync('nsenter', ['--target', String(pid), '--mount', ...command]);
 }
 
 /** Writes until nothing goes in any more. */

@@ -1,0 +1,78 @@
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import { machineState, machineStateWithoutNumbers } from '../support/machine-state.ts';
+import { endpoint, rule, targetNetwork, yamlOf } from '../support/manifests.ts';
+import { TARGETS } from '../support/netns.ts';
+import { skipWithoutNamespaces } from '../support/requirements.ts';
+import { waitFor } from '../support/wait.ts';
+import { World } from '../support/world.ts';
+
+const skip = skipWithoutNamespaces();
+
+for (const transport of ['udp', 'tcp'] as const) {
+  test(`what is done to the TUN device is mended, over ${transport}`, { skip }, async (t) => {
+    const world = await World.create(t, {
+      started: false,
+      manifests: { 'all.yaml': yamlOf(endpoint({ transport }), targetNetwork(), rule('192.168.0.0/24')) },
+      timers: { pingMs: 1_000, pingRestartMs: 5_000 },
+    });
+    const namespace = world.lab.gateway;
+    const before = machineState(namespace);
+    await world.gateway.start();
+    const serving = machineStateWithoutNumbers(namespace);
+    const client = await world.connect({ options: ['--connect-retry', '1', '1', '--connect-timeout', '2'] });
+    const isReached = (): boolean => world.lab.client().ping(TARGETS.vpc);
+    const tun = /(cvpn-[0-9a-f]+)/.exec(serving['links'] ?? '')?.[1] ?? '';
+
+    for (const { what, command, message } of [
+      { what: 'taken down', command: `link set ${tun} down`, message: /Mended the TUN device/ },
+      { what: 'without its address', command: `addr flush dev ${tun}`, message: /Mended the TUN device/ },
+    ]) {
+      await t.test(what, async () => {
+        const from = world.gateway.log.mark();
+        namespace.ip(command);
+        await world.gateway.log.waitFor(message, { from });
+        await waitFor('the target', isReached);
+        assert.deepEqual(machineStateWithoutNumbers(namespace), serving);
+        assert.equal(active(world), 1);
+      });
+    }
+
+    await t.test('down and up again at once', async () => {
+      namespace.ip(`link set ${tun} down`, `link set ${tun} up`);
+      await waitFor('the target', isReached);
+      assert.equal(active(world), 1);
+    });
+
+    await t.test('removed', async () => {
+      const from = world.gateway.log.mark();
+      const clientFrom = client.log.mark();
+      namespace.ip(`link delete ${tun}`);
+      await world.gateway.log.waitFor(/The TUN device was removed; making it again/, { from });
+      await waitFor('status to say that it restarts', () => world.gateway.status().state === 'Restarting');
+      await waitFor('status to say that it is ready', () => world.gateway.status().state === 'Ready');
+      assert.deepEqual(machineStateWithoutNumbers(namespace), serving);
+      await client.connected({ from: clientFrom });
+      await waitFor('the target', isReached);
+    });
+
+    assert.equal(await world.gateway.stop(), 0);
+    assert.deepEqual(machineState(namespace), before);
+  });
+}
+
+test('the outer interface may go down and come back', { skip }, async (t) => {
+  const world = await World.create(t);
+  await world.connect();
+  const { gateway } = world.lab;
+  gateway.ip('link set wan0 down');
+  assert.equal(world.gateway.status().state, 'Ready');
+  // What goes away with an interface is whose routes they are to put back.
+  gateway.ip('link set wan0 up', 'route replace 10.99.0.0/24 via 10.98.0.254');
+  await waitFor('the target', () => world.lab.client().ping(TARGETS.vpc));
+  assert.equal(active(world), 1);
+});
+
+function active(world: World): number {
+  return world.gateway.connections().filter(({ status }) => status === 'active').length;
+}
