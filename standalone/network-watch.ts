@@ -60,6 +60,7 @@ export class NetworkWatch {
       const report = await net.refresh(isRuleCheck ? 'rules' : 'forwarding');
       if (report.switchedOn.length > 0) log.info({ interfaces: report.switchedOn }, 'Switched forwarding on');
       if (report.rules === 'reinstalled') log.warn('Reinstalled the nft table that somebody had changed');
+      if (report.tun === 'mended') log.warn('Mended the TUN device, which somebody had taken down or changed');
       if (report.tun === 'gone') await onTunGone();
       else if (isRuleCheck) await this.lookForObstacles();
       this.#lastTrouble = '';

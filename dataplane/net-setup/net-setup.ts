@@ -1,3 +1,4 @@
+import { networkInterfaces } from 'node:os';
 import { TerminalError } from '../../net/errors.ts';
 import { formatIpv4 } from '../../net/ipv4.ts';
 import {
@@ -45,7 +46,7 @@ export interface NetSetupOptions {
 
 /** What `refresh` found and mended. */
 export interface RefreshReport {
-  readonly tun: 'present' | 'gone';
+  readonly tun: 'intact' | 'mended' | 'gone';
   readonly switchedOn: readonly string[];
   readonly rules: 'intact' | 'reinstalled' | 'not checked';
 }
@@ -99,15 +100,18 @@ export class NetSetup {
     });
   }
 
-  /** Switches on interfaces that appeared or were switched off by others since; `rules` also looks at the table. */
+  /** Switches on interfaces that appeared or were switched off by others since, and the TUN back up; `rules` also looks at the table. */
   async refresh(depth: 'forwarding' | 'rules'): Promise<RefreshReport> {
     const view = viewForwarding(this.plan.tun);
     if (!view.tunExists) return { tun: 'gone', switchedOn: [], rules: 'not checked' };
+    const tun = this.#isTunUp() ? 'intact' : 'mended';
+    if (tun === 'mended')
+      await withRtnetlink(async (rtnetlink) => this.#configureTun(rtnetlink, await rtnetlink.links()));
     if (view.off.length > 0) await this.#switchOn(view.off);
-    if (depth === 'forwarding') return { tun: 'present', switchedOn: view.off, rules: 'not checked' };
+    if (depth === 'forwarding') return { tun, switchedOn: view.off, rules: 'not checked' };
     const intact = sameList(await readRuleNames(this.plan.table), ruleNames(this.plan));
     if (!intact) await runNftScript(ruleSetScript(this.plan, this.#switchedNames()));
-    return { tun: 'present', switchedOn: view.off, rules: intact ? 'intact' : 'reinstalled' };
+    return { tun, switchedOn: view.off, rules: intact ? 'intact' : 'reinstalled' };
   }
 
   /** What of other tables drops our clients' packets, for a person; empty when nothing does. */
@@ -126,6 +130,12 @@ export class NetSetup {
   /** Puts forwarding back and removes the rules. The caller closes the TUN and then removes the record. */
   async undo(): Promise<void> {
     await undoRecord(this.#record());
+  }
+
+  /** Down, it is not listed, and neither is it without an address. */
+  #isTunUp(): boolean {
+    const address = formatIpv4(this.plan.tunnelAddress);
+    return networkInterfaces()[this.plan.tun]?.some((its) => its.address === address) === true;
   }
 
   async #switchOn(names: readonly string[]): Promise<void> {
@@ -157,8 +167,8 @@ export class NetSetup {
     const tun = links.find((link) => link.name === this.plan.tun);
     if (tun === undefined) throw new TerminalError(`The TUN device ${this.plan.tun} is not there`);
     await rtnetlink.change(tun, { mtu: TUN_MTU_BYTES, queueLength: TUN_QUEUE_LENGTH, ipv6Addresses: 'none' });
-    const existing = (await rtnetlink.addresses()).some((address) => address.index === tun.index);
     const { tunnelAddress: address, clientCidr } = this.plan;
+    const existing = (await rtnetlink.addresses()).some((its) => its.index === tun.index && its.address === address);
     if (!existing) await rtnetlink.addAddress(tun, { index: tun.index, address, prefixLength: clientCidr.length });
     await rtnetlink.change(tun, { up: true, forwarding: true });
   }
