@@ -20,7 +20,7 @@ export function removeFolder(path: string): void {
     .split('\n')
     .map((line) => line.split(' ')[1] ?? '')
     .filter((target) => target === path || target.startsWith(`${path}/`));
-  for (const target of mounted.reverse()) execFileSync('umount', ['--lazy', target]);
+  for (const target of mounted.toReversed()) execFileSync('umount', ['--lazy', target]);
   rmSync(path, { recursive: true, force: true });
 }
 
