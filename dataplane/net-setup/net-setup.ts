@@ -104,9 +104,7 @@ export class NetSetup {
   async refresh(depth: 'forwarding' | 'rules'): Promise<RefreshReport> {
     const view = viewForwarding(this.plan.tun);
     if (!view.tunExists) return { tun: 'gone', switchedOn: [], rules: 'not checked' };
-    const tun = this.#isTunUp() ? 'intact' : 'mended';
-    if (tun === 'mended')
-      await withRtnetlink(async (rtnetlink) => this.#configureTun(rtnetlink, await rtnetlink.links()));
+    const tun = await this.#lookAfterTun();
     if (view.off.length > 0) await this.#switchOn(view.off);
     if (depth === 'forwarding') return { tun, switchedOn: view.off, rules: 'not checked' };
     const intact = sameList(await readRuleNames(this.plan.table), ruleNames(this.plan));
@@ -132,10 +130,20 @@ export class NetSetup {
     await undoRecord(this.#record());
   }
 
-  /** Down, it is not listed, and neither is it without an address. */
-  #isTunUp(): boolean {
+  async #lookAfterTun(): Promise<'intact' | 'mended'> {
     const address = formatIpv4(this.plan.tunnelAddress);
-    return networkInterfaces()[this.plan.tun]?.some((its) => its.address === address) === true;
+    // Cheap, and as a rule enough: what is down or has no address is not listed.
+    if (networkInterfaces()[this.plan.tun]?.some((its) => its.address === address) === true) return 'intact';
+    return withRtnetlink(async (rtnetlink) => {
+      const links = await rtnetlink.links();
+      const tun = links.find((link) => link.name === this.plan.tun);
+      const hasAddress = (await rtnetlink.addresses()).some(
+        (its) => its.index === tun?.index && its.address === this.plan.tunnelAddress,
+      );
+      if (tun?.up === true && hasAddress) return 'intact';
+      await this.#configureTun(rtnetlink, links);
+      return 'mended';
+    });
   }
 
   async #switchOn(names: readonly string[]): Promise<void> {

@@ -145,6 +145,11 @@ inPrivateNetwork(import.meta.filename, () => {
     execFileSync('nft', ['flush', 'chain', 'inet', table, 'through']);
     // The TUN of another gateway is that gateway's to look after.
     assert.deepEqual(await setup.refresh('rules'), { tun: 'intact', switchedOn: ['b0'], rules: 'reinstalled' });
+    ip('link', 'set', tun, 'down');
+    assert.equal((await setup.refresh('forwarding')).tun, 'mended');
+    ip('addr', 'flush', 'dev', tun);
+    assert.equal((await setup.refresh('forwarding')).tun, 'mended');
+    assert.equal((await setup.refresh('forwarding')).tun, 'intact');
     assert.deepEqual([forwarding()['b0'], forwarding()['cvpn-00000000']], ['1', '0']);
     await setup.undo();
     assert.equal(forwarding()['b0'], '0');
