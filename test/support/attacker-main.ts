@@ -17,6 +17,7 @@ import { waitFor } from './wait.ts';
 
 const TICK_MS = 5;
 const LATE_ANSWERS_MS = 500;
+const FLOW_PAYLOAD = new Uint8Array(2);
 
 /** What is found as the attack goes on. */
 class Findings {
@@ -80,7 +81,12 @@ async function attack(plan: AttackPlan, findings: Findings): Promise<void> {
       return floodGarbage(plan, findings);
     case 'tcp':
       return holdTcp(plan, findings);
-    default:
+    case 'replay':
+    case 'garbageInsideTls':
+    case 'flows':
+    case 'renewals':
+    case 'pushRequests':
+    case 'deaf':
       return misuseLogin(plan, findings);
   }
 }
@@ -103,7 +109,7 @@ async function pace(perSecond: number, seconds: number, act: () => void): Promis
 async function udpFrom(plan: AttackPlan, source: string | undefined): Promise<UdpSocket> {
   const socket = createSocket('udp4');
   socket.on('error', () => undefined);
-  await new Promise<void>((resolve) => socket.bind({ ...(source === undefined ? {} : { address: source }) }, resolve));
+  await new Promise<void>((resolve) => socket.bind(source === undefined ? {} : { address: source }, resolve));
   await new Promise<void>((resolve) => socket.connect(plan.port, plan.host, resolve));
   return socket;
 }
@@ -241,17 +247,17 @@ async function misuseLogin(plan: LoginPlan, findings: Findings): Promise<void> {
         await sleep(1);
       }
       break;
-    case 'flows':
-      await pace(plan.count / plan.seconds, plan.seconds, () => {
-        const host = findings.sent % 2 === 0 ? plan.allowed : plan.refused;
-        const [a, b] = host.split('.');
-        const to = `${a}.${b}.${(findings.sent >> 8) & 255}.${findings.sent & 255}`;
-        const ports = [1024 + (findings.sent % 60_000), 1024 + (findings.sent >> 4)] as const;
-        const destination = [findings.sent % 2 === 0 ? plan.allowed : to, ports[1] & 0xffff] as const;
-        driver.handle({ kind: 'inner', bytes: udpPacket([tunnelAddress, ports[0]], destination, new Uint8Array(20)) });
-        findings.sent += 1;
-      });
+    case 'flows': {
+      const until = performance.now() + plan.seconds * 1000;
+      while (findings.sent < plan.count && performance.now() < until) {
+        for (let burst = 0; burst < 100; burst += 1) {
+          driver.handle({ kind: 'inner', bytes: flowPacket(tunnelAddress, plan, findings.sent) });
+          findings.sent += 1;
+        }
+        await sleep(1);
+      }
       break;
+    }
     case 'renewals': {
       const sessionId = driver.sent[0].slice(1, 9);
       await pace(plan.perSecond, plan.seconds, () => {
@@ -283,6 +289,14 @@ async function misuseLogin(plan: LoginPlan, findings: Findings): Promise<void> {
   }
   await sleep(LATE_ANSWERS_MS);
   driver.close();
+}
+
+/** Packet `number` of a client that never says anything twice: every second one to a network it may not reach. */
+function flowPacket(from: string, plan: Extract<LoginPlan, { kind: 'flows' }>, number: number): Uint8Array {
+  const isAllowed = number % 2 === 0;
+  const octets = plan.refused.split('.');
+  const to = isAllowed ? plan.allowed : `${octets[0]}.${octets[1]}.${(number >> 8) & 255}.${number & 255}`;
+  return udpPacket([from, 1024 + (number % 60_000)], [to, 1024 + ((number >> 4) & 0x7fff)], FLOW_PAYLOAD);
 }
 
 function randomSessionId(): Uint8Array {
