@@ -12,6 +12,8 @@ export type ClientMessage =
 const MAX_CLIENT_MESSAGE_BYTES = 65_536;
 const MAX_CHALLENGE_RESPONSE_CHARACTERS = 1024;
 const MAX_REASON_CHARACTERS = 200;
+const LINE_FEED = 10;
+const CARRIAGE_RETURN = 13;
 
 /** Cuts a TLS stream into control messages; a message counts only once its NUL has come. */
 export class ControlMessageReader {
@@ -50,7 +52,10 @@ export class ControlMessageReader {
 
 /** Judges one message without its NUL. */
 export function parseClientMessage(bytes: Uint8Array): ClientMessage {
-  const text = utf8Text(bytes).replace(/[\r\n]+$/, '');
+  let end = bytes.length;
+  // Not by /[\r\n]+$/, which takes a third of a minute over 64 KiB of line breaks with something behind them.
+  while (bytes[end - 1] === LINE_FEED || bytes[end - 1] === CARRIAGE_RETURN) end -= 1;
+  const text = utf8Text(bytes.subarray(0, end));
   if (/\p{Cc}/u.test(text)) return { kind: 'ignored', reason: 'unprintable' };
   if (text === 'PUSH_REQUEST') return { kind: 'pushRequest' };
   if (text === 'EXIT') return { kind: 'exit' };
