@@ -67,7 +67,7 @@ function isUsable({ validFromDate, validToDate, publicKey }: X509Certificate): b
 function stateOf(leaf: X509Certificate, key: KeyObject, facts: CertificateFacts, now: number): ServerCertificateState {
   if (!leaf.checkPrivateKey(key)) return 'KeyMismatch';
   if (!isStrongKey(leaf.publicKey)) return 'WeakKey';
-  if (!(leaf.keyUsage ?? []).includes(SERVER_AUTH)) return 'MissingServerAuthEKU';
+  if (!(leaf.keyUsage ?? []).includes(SERVER_AUTH) || !leaf.raw.includes(KEY_USAGE)) return 'MissingServerAuthEKU';
   if (now < facts.notBefore) return 'NotYetValid';
   if (now >= facts.notAfter) return 'Expired';
   return facts.notAfter - now < EXPIRING_SOON_MS ? 'ExpiringSoon' : 'Valid';
@@ -89,7 +89,7 @@ function messageOf(state: ServerCertificateState, facts: CertificateFacts): stri
     case 'WeakKey':
       return `${facts.subject} needs RSA with 2048 bits or more, or EC on P-256, P-384 or P-521`;
     case 'MissingServerAuthEKU':
-      return `${facts.subject} lacks the extended key usage serverAuth, without which clients refuse it`;
+      return `${facts.subject} needs a key usage and the extended key usage serverAuth: clients refuse it without either`;
     case 'ParseError':
       return 'unreadable';
   }
@@ -137,6 +137,8 @@ function unreadable(message: string): ServerCertificateFacts {
 }
 
 const SERVER_AUTH = '1.3.6.1.5.5.7.3.1';
+/** The extension's id, 2.5.29.15, in DER. Node's `keyUsage` is the extended one; `remote-cert-tls` wants both. */
+const KEY_USAGE = Buffer.from('0603551d0f', 'hex');
 const CURVES: ReadonlySet<string> = new Set(['prime256v1', 'secp384r1', 'secp521r1']);
 const EXPIRING_SOON_MS = 30 * 86_400_000;
 const MAX_CERTIFICATES = 100;

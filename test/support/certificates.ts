@@ -22,6 +22,8 @@ export interface MintOptions {
   readonly authority?: boolean;
   /** Object identifiers; none leaves the extension out. */
   readonly usages?: readonly string[];
+  /** A server certificate of those that stock clients refuse. */
+  readonly withoutKeyUsage?: boolean;
   readonly sans?: readonly string[];
   readonly curve?: 'P-256' | 'P-384' | 'P-521';
 }
@@ -50,6 +52,9 @@ export async function mint(options: MintOptions): Promise<TestCertificate> {
       extensions: [
         new x509.BasicConstraintsExtension(options.authority ?? false, undefined, true),
         ...(options.usages === undefined ? [] : [new x509.ExtendedKeyUsageExtension([...options.usages])]),
+        ...(options.withoutKeyUsage || !options.usages?.includes(SERVER_AUTH)
+          ? []
+          : [new x509.KeyUsagesExtension(x509.KeyUsageFlags.digitalSignature, true)]),
         ...(options.sans === undefined
           ? []
           : [new x509.SubjectAlternativeNameExtension(options.sans.map((value) => ({ type: 'dns', value }) as const))]),

@@ -1,4 +1,5 @@
 import type { ChildProcess } from 'node:child_process';
+import { once } from 'node:events';
 import { existsSync, writeFileSync } from 'node:fs';
 import { connect, type Socket } from 'node:net';
 import { join } from 'node:path';
@@ -113,13 +114,23 @@ export class StockClient {
 
   async #answerQuestions(path: string, credentials: Credentials): Promise<void> {
     await waitFor('the management socket', () => existsSync(path) || this.#child.exitCode !== null);
-    if (!existsSync(path)) return;
-    const socket = connect(path);
-    this.#management = socket;
-    socket.on('error', () => undefined);
-    createInterface({ input: socket }).on('line', (line) => {
-      if (line.startsWith(">PASSWORD:Need 'Auth'")) socket.write(answerFor(line, credentials));
-    });
+    // The file is there before anybody listens.
+    while (this.#child.exitCode === null && this.#child.signalCode === null) {
+      const socket = connect(path);
+      const connected = await once(socket, 'connect').then(
+        () => true,
+        () => false,
+      );
+      if (!connected) continue;
+      this.#management = socket;
+      const lines = createInterface({ input: socket });
+      // An interface passes its input's errors on.
+      for (const source of [socket, lines]) source.on('error', () => undefined);
+      lines.on('line', (line) => {
+        if (line.startsWith(">PASSWORD:Need 'Auth'")) socket.write(answerFor(line, credentials));
+      });
+      return;
+    }
   }
 }
 

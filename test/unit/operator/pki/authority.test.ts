@@ -78,6 +78,8 @@ suite('Server certificate facts', () => {
     assert.equal(state(good.certificatePem, good.keyPem, now - DAY), 'NotYetValid');
     assert.equal(state(good.certificatePem, other.keyPem), 'KeyMismatch');
     assert.equal(state(clientOnly.certificatePem, clientOnly.keyPem), 'MissingServerAuthEKU');
+    const bare = await mint({ commonName: 'vpn', usages: [SERVER_AUTH], withoutKeyUsage: true });
+    assert.equal(state(bare.certificatePem, bare.keyPem), 'MissingServerAuthEKU', 'remote-cert-tls wants both usages');
     assert.equal(state(rsaAuthority.certificatePem, rsaAuthority.keyPem), 'WeakKey');
     assert.equal(state('', good.keyPem), 'ParseError');
     assert.equal(state(good.certificatePem, 'no key'), 'ParseError');

@@ -1,0 +1,79 @@
+import assert from 'node:assert/strict';
+import { writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { test } from 'node:test';
+import { gzipSync } from 'node:zlib';
+import { CLIENT_AUTH, mint, pem, revocationListDer } from '../support/certificates.ts';
+import { endpoint, rule, secret, targetNetwork, yamlOf } from '../support/manifests.ts';
+import { skipWithoutNamespaces } from '../support/requirements.ts';
+import { World } from '../support/world.ts';
+
+const skip = skipWithoutNamespaces();
+const SERIAL = '0a11ce';
+const NAME = 'revoked';
+/** Whatever the name's ending says, what counts is the content. */
+const KEY = 'list.pem';
+
+function object(kind: 'Secret' | 'ConfigMap', fields: Readonly<Record<string, unknown>>): object {
+  return { apiVersion: 'v1', kind, metadata: { name: NAME }, ...fields };
+}
+
+test('[C93] [C94] a revocation list is read from Secrets and ConfigMaps in every form', { skip }, async (t) => {
+  const authority = await mint({ commonName: 'company ca', authority: true });
+  const alice = await mint({ commonName: 'alice', issuer: authority, serial: SERIAL, usages: [CLIENT_AUTH] });
+  const manifests = (kind: 'Secret' | 'ConfigMap', serials: readonly string[], form: Form): string => {
+    const der = revocationListDer({ authority, serials });
+    const source = { [kind === 'Secret' ? 'secretRef' : 'configMapRef']: { name: NAME, key: KEY } };
+    return yamlOf(
+      endpoint({ spec: { clientCertificateRevocationList: { source } } }),
+      targetNetwork(),
+      rule('192.168.0.0/24'),
+      secret('clients', { 'ca.crt': authority.certificatePem }),
+      object(kind, form(der)),
+    );
+  };
+  const world = await World.create(t, {
+    manifests: { 'all.yaml': manifests('Secret', [], (der) => ({ stringData: { [KEY]: pemOf(der) } })) },
+  });
+  const certificate = join(world.lab.folder, 'alice.crt');
+  const key = join(world.lab.folder, 'alice.key');
+  writeFileSync(certificate, alice.certificatePem);
+  writeFileSync(key, alice.keyPem, { mode: 0o600 });
+  const profile = world.gateway
+    .clientConfig()
+    .replace(/<cert>[\s\S]*<\/cert>/, `cert ${certificate}`)
+    .replace(/<key>[\s\S]*<\/key>/, `key ${key}`);
+
+  for (const { what, kind, form } of FORMS)
+    await t.test(what, async () => {
+      await world.gateway.apply('all.yaml', manifests(kind, [SERIAL], form));
+      const refused = world.client({ profile });
+      await refused.refused();
+      await refused.exited();
+      await world.gateway.apply('all.yaml', manifests(kind, [], form));
+      const client = await world.client({ profile }).connected();
+      await client.stop();
+    });
+  assert.equal(world.gateway.status().refused, null);
+});
+
+type Form = (der: Buffer) => Readonly<Record<string, unknown>>;
+
+const pemOf = (der: Buffer): string => pem('X509 CRL', der);
+const base64 = (bytes: Uint8Array | string): string => Buffer.from(bytes).toString('base64');
+const FORMS: readonly { readonly what: string; readonly kind: 'Secret' | 'ConfigMap'; readonly form: Form }[] = [
+  { what: 'Secret, stringData, PEM', kind: 'Secret', form: (der) => ({ stringData: { [KEY]: pemOf(der) } }) },
+  { what: 'Secret, data, DER', kind: 'Secret', form: (der) => ({ data: { [KEY]: base64(der) } }) },
+  {
+    what: 'Secret, data, gzip of PEM',
+    kind: 'Secret',
+    form: (der) => ({ data: { [KEY]: base64(gzipSync(pemOf(der))) } }),
+  },
+  { what: 'ConfigMap, data, PEM', kind: 'ConfigMap', form: (der) => ({ data: { [KEY]: pemOf(der) } }) },
+  { what: 'ConfigMap, binaryData, DER', kind: 'ConfigMap', form: (der) => ({ binaryData: { [KEY]: base64(der) } }) },
+  {
+    what: 'ConfigMap, binaryData, gzip of DER',
+    kind: 'ConfigMap',
+    form: (der) => ({ binaryData: { [KEY]: base64(gzipSync(der)) } }),
+  },
+];
