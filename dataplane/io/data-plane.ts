@@ -17,6 +17,7 @@ import { LogSink } from './log-sink.ts';
 import { createLogger, type Logger } from './logger.ts';
 import { SignedLoginTokens } from './login-tokens.ts';
 import type { NativeAddon } from './native-addon.ts';
+import { MemoryReports } from './memory-reports.ts';
 import { Observers } from './observers.ts';
 import { TlsEndpoint } from './tls-endpoint.ts';
 import { TunnelHost } from './tunnel-host.ts';
@@ -35,9 +36,8 @@ export class DataPlane {
   readonly #control: ControlSocket | null;
   readonly #observers: Observers;
   readonly #driver: Driver;
-  readonly #memoryTimer: NodeJS.Timeout;
+  readonly #memory: MemoryReports;
   #inForce: DataPlaneConfig;
-  #lastMemory = '';
   #admin: AdminServer | undefined;
   #isServing = false;
 
@@ -67,7 +67,7 @@ export class DataPlane {
       now: Date.now,
       tokens: this.#tokens,
       usedTotpSteps: memory.totpSteps,
-      onTotpUsed: () => this.#sendMemory(),
+      onTotpUsed: () => this.#memory.tellSoon(),
     });
     this.#authenticator = new LoginAuthenticator({ now: Date.now, local: this.#local });
     this.#authenticator.reconfigure(config);
@@ -108,7 +108,11 @@ export class DataPlane {
       onLogin: (seconds) => this.#observers.metrics.loginTook(seconds),
       onFault: (error, input) => this.#observers.onFault(error, input),
     });
-    this.#memoryTimer = setInterval(() => this.#sendMemory(), MEMORY_INTERVAL_MS);
+    this.#memory = new MemoryReports({
+      revision: () => `${this.#engine.leaseRevision()} ${JSON.stringify(this.#local.usedTotpSteps())}`,
+      read: () => ({ leases: this.#engine.leases(), totpSteps: this.#local.usedTotpSteps() }),
+      send: (memory) => send({ kind: 'memory', memory }),
+    });
   }
 
   /** Takes a configuration and tells the supervisor when every thread enforces it, or why it is refused. */
@@ -151,9 +155,9 @@ export class DataPlane {
   async stop(reason: string, limitMs: number): Promise<void> {
     this.#isServing = false;
     this.#log.info({ reason }, 'Stopping');
-    clearInterval(this.#memoryTimer);
     await this.#driver.shutdown(limitMs);
-    this.#sendMemory();
+    this.#memory.tell();
+    this.#memory.close();
     this.#control?.close();
     await this.#tunnel.stop();
     await this.#admin?.close();
@@ -177,14 +181,6 @@ export class DataPlane {
     const { transport, port } = config.snapshot;
     const facts = { targetNetwork: config.targetNetwork, transport, port, threads: this.#tunnel.threads };
     this.#log.info(facts, 'Started data plane');
-  }
-
-  #sendMemory(): void {
-    const memory = { leases: this.#engine.leases(), totpSteps: this.#local.usedTotpSteps() };
-    const text = JSON.stringify(memory);
-    if (text === this.#lastMemory) return;
-    this.#lastMemory = text;
-    this.#send({ kind: 'memory', memory });
   }
 }
 
@@ -235,5 +231,4 @@ const DEFAULT_TIMERS: EngineTimers = {
   transitionWindowMs: 3_600_000,
 };
 const TUN_MTU_BYTES = 1_500;
-const MEMORY_INTERVAL_MS = 10_000;
 const LOG_FLUSH_MS = 500;

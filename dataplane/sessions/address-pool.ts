@@ -25,6 +25,7 @@ export class AddressPool {
   readonly #freed = new Map<Ipv4, { readonly identity: string; readonly at: number }>();
   readonly #lastAddress = new Map<string, Ipv4>();
   #cursor = 0;
+  #revision = 0;
 
   constructor(range: Ipv4Prefix) {
     this.#range = range;
@@ -38,10 +39,16 @@ export class AddressPool {
     return this.#held.size;
   }
 
+  /** Another number after each change of what `export` returns. */
+  get revision(): number {
+    return this.#revision;
+  }
+
   /** @returns the address, or undefined when every one is held. */
   lease(identity: string): Ipv4 | undefined {
     const address = this.#ownAddress(identity) ?? this.#neverUsed() ?? this.#longestFreed();
     if (address === undefined) return undefined;
+    this.#revision += 1;
     this.#forget(address);
     this.#held.set(address, identity);
     if (!this.#holdsItsAddress(identity)) this.#lastAddress.set(identity, address);
@@ -51,6 +58,7 @@ export class AddressPool {
   free(address: Ipv4, now: number): void {
     const identity = this.#held.get(address);
     if (identity === undefined) return;
+    this.#revision += 1;
     this.#held.delete(address);
     this.#freed.set(address, { identity, at: now });
     if (!this.#lastAddress.has(identity)) this.#lastAddress.set(identity, address);
@@ -74,6 +82,7 @@ export class AddressPool {
     for (const { identity, address: text, at } of freed) {
       const address = parseIpv4(text);
       if (address === undefined || !this.#isLeasable(address) || this.#held.has(address)) continue;
+      this.#revision += 1;
       this.#freed.delete(address);
       this.#freed.set(address, { identity, at });
       this.#lastAddress.set(identity, address);

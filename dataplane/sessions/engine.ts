@@ -67,6 +67,11 @@ export class Engine {
     return this.#state.leases();
   }
 
+  /** Another number after each change of `leases`. */
+  leaseRevision(): number {
+    return this.#state.pool.revision;
+  }
+
   /** Whether `shutdown` has run its course. */
   drained(): boolean {
     return this.#state.phase === 'drained';

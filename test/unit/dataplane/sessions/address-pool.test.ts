@@ -97,3 +97,18 @@ test('[C112] never leases one address twice, against a naive book', (context) =>
     assert.equal(pool.used, book.size);
   }
 });
+
+test('has another revision after each change of what survives a restart, and the same without one', () => {
+  const pool = new AddressPool(RANGE);
+  const revisions = [pool.revision];
+  const address = pool.lease('alice') ?? 0;
+  revisions.push(pool.revision);
+  pool.free(address, 1);
+  revisions.push(pool.revision);
+  pool.free(address, 2);
+  pool.restore([{ identity: 'bob', address: '10.100.0.3', freedAt: null }], 3, 0);
+  revisions.push(pool.revision);
+  assert.equal(new Set(revisions).size, 4);
+  pool.export(0);
+  assert.equal(pool.revision, revisions.at(-1));
+});
