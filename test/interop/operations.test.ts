@@ -141,7 +141,7 @@ test('the data plane runs without root, capabilities or a way back', { skip }, a
   for (const status of statuses) {
     assert.match(status, /^CapPrm:\t0+$/m);
     assert.match(status, /^CapEff:\t0+$/m);
-    assert.match(status, /^CapBnd:\t[0-9a-f]+$/m);
+    assert.match(status, /^CapBnd:\t0+$/m);
     assert.match(status, /^NoNewPrivs:\t1$/m);
     assert.match(status, /^Groups:\t\s*(65532)?\s*$/m);
   }
