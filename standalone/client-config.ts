@@ -2,6 +2,7 @@ import { randomBytes } from 'node:crypto';
 import { createSocket } from 'node:dgram';
 import { once } from 'node:events';
 import { clientProfileText, type ClientProfile } from '../api/client-profile.ts';
+import { formatStaticKey, parseStaticKey } from '../dataplane/protocol/static-key.ts';
 import { TerminalError } from '../net/errors.ts';
 import { newTlsCryptV2ClientKey } from '../operator/pki/wrap-keys.ts';
 import { AutoPki } from './auto-pki.ts';
@@ -27,7 +28,7 @@ export async function clientConfigText(request: ClientConfigRequest, now: Date):
     remoteHost: request.remote,
     port: source.port,
     transport: source.transport,
-    serverCaPem: source.serverCaPem,
+    serverCaPem: onlyCertificates(source.serverCaPem),
     clientCertificate: await clientCertificate(folder, source, request.client, now),
     userLogin: source.userLogin,
     controlWrap: controlWrapFor(source, now),
@@ -72,8 +73,22 @@ async function clientCertificate(
 function controlWrapFor(source: ClientConfigSource, now: Date): ClientProfile['controlWrap'] {
   const { controlWrap: kind, controlWrapKey: key } = source;
   if (kind === 'None' || key === null) return { kind: 'None' };
-  if (kind !== 'TlsCryptV2') return { kind, staticKey: key };
+  if (kind !== 'TlsCryptV2') return { kind, staticKey: onlyStaticKey(key) };
   return { kind, clientKeyPem: newTlsCryptV2ClientKey(key, Math.floor(now.getTime() / 1_000), randomBytes) };
+}
+
+/** Some keep certificate and private key in one text; and what else stands there would be an option of the client's. */
+function onlyCertificates(pem: string): string {
+  const blocks = pem.match(/-----BEGIN CERTIFICATE-----[A-Za-z0-9+/=\s]*-----END CERTIFICATE-----/g);
+  if (blocks === null)
+    throw new TerminalError("The server's Secret holds no certificate for clients to verify it with");
+  return blocks.join('\n');
+}
+
+function onlyStaticKey(text: string): string {
+  const key = parseStaticKey(text);
+  if (key === undefined) throw new TerminalError("The control wrap's key is none");
+  return formatStaticKey(key);
 }
 
 const REMOTE = /^[A-Za-z0-9_:]([A-Za-z0-9._:-]{0,252})$/;
