@@ -16,6 +16,8 @@ export interface CheckOptions {
   readonly now: number;
   /** Where Secrets that are not among the manifests may be. */
   readonly lookup?: CoreObjectLookup;
+  /** What a revocation list that can't be used is; an error unless said otherwise. */
+  readonly unusableRevocationList?: 'warning';
   /** What a running gateway knows. */
   readonly running?: Pick<CompileSetInput, 'rollouts' | 'previous' | 'previousStatuses' | 'epoch'>;
 }
@@ -60,7 +62,7 @@ export function checkManifests(
   const aboutSecrets = set.resources.endpoints.flatMap((endpoint): readonly CompileFinding[] => {
     const { namespace, name } = endpoint.metadata;
     const found = facts.get(objectKey('ClientVpnEndpoint', namespace, name));
-    return found === undefined ? [] : secretFindings(endpoint, found);
+    return found === undefined ? [] : secretFindings(endpoint, found, options.unusableRevocationList);
   });
   const compileFindings = [...compiled.findings, ...aboutSecrets].filter((finding) => !isEcho(set, finding));
   const placed = compileFindings.map((finding) => placeFinding(set, finding));

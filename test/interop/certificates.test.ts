@@ -138,6 +138,7 @@ test(
   async (t) => {
     const [, ...rest] = OWN_CA;
     const source = { secretRef: { name: 'revoked', key: 'crl.pem' } };
+    const tomorrow = new Date(Date.now() + 86_400_000);
     const listUntil = (date: Date): string => {
       const nextUpdate = date.toISOString().replaceAll(/[-:T]|\.\d+/g, '');
       return yamlOf(
@@ -148,7 +149,7 @@ test(
       clients: 2,
       manifests: {
         'all.yaml': yamlOf(endpoint({ spec: { clientCertificateRevocationList: { source } } }), ...rest),
-        'crl.yaml': listUntil(new Date(Date.now() + 8000)),
+        'crl.yaml': listUntil(tomorrow),
       },
     });
     await clientWith(world, alice, [], 0).connected();
@@ -166,38 +167,77 @@ test(
     await kept.exited();
     assert.ok(await world.agent(0).reaches(TARGETS.vpc));
 
-    await world.gateway.apply('crl.yaml', listUntil(new Date(Date.now() + 86_400_000)));
+    await world.gateway.apply('crl.yaml', listUntil(tomorrow));
     await clientWith(world, bob, [], 1).connected();
   },
 );
 
-test('[C93] an edit to a list that cannot be used is refused, the last good one holds', { skip }, async (t) => {
-  const foreign = await mint({ commonName: 'company ca', authority: true });
-  const [, ...rest] = OWN_CA;
-  const source = { secretRef: { name: 'revoked', key: 'crl.pem' } };
-  const listBy = (issuer: TestCertificate): string =>
-    yamlOf(
-      secret('revoked', {
-        'crl.pem': pem('X509 CRL', revocationListDer({ authority: issuer, serials: [aliceSerial] })),
-      }),
-    );
-  const world = await World.create(t, {
-    manifests: {
-      'all.yaml': yamlOf(endpoint({ spec: { clientCertificateRevocationList: { source } } }), ...rest),
-      'crl.yaml': listBy(authority),
-    },
-  });
-  for (const { what, text, reason } of [
-    { what: 'of a foreign CA', text: listBy(foreign), reason: /BadSignature/ },
-    { what: 'that is garbage', text: yamlOf(secret('revoked', { 'crl.pem': 'no list' })), reason: /ParseError/ },
-  ]) {
-    await t.test(`a list ${what}`, async () => {
-      world.gateway.write('crl.yaml', text);
-      await waitFor('the refusal', () => world.gateway.status().refused?.findings.some((line) => reason.test(line)));
-      const client = clientWith(world, alice);
-      await client.refused();
-      await client.exited();
+test(
+  '[C93] a list that cannot be used keeps new clients out, says why, and leaves the connected alone',
+  { skip },
+  async (t) => {
+    const foreign = await mint({ commonName: 'company ca', authority: true });
+    const [, ...rest] = OWN_CA;
+    const source = { secretRef: { name: 'revoked', key: 'crl.pem' } };
+    const listBy = (issuer: TestCertificate, serials: readonly string[], nextUpdate?: string): string =>
+      yamlOf(
+        secret('revoked', {
+          'crl.pem': pem(
+            'X509 CRL',
+            revocationListDer({ authority: issuer, serials, ...(nextUpdate === undefined ? {} : { nextUpdate }) }),
+          ),
+        }),
+      );
+    const world = await World.create(t, {
+      clients: 3,
+      manifests: {
+        'all.yaml': yamlOf(endpoint({ spec: { clientCertificateRevocationList: { source } } }), ...rest),
+        'crl.yaml': listBy(authority, []),
+      },
     });
-  }
-  await clientWith(world, bob).connected();
-});
+    const first = await clientWith(world, alice, [], 0).connected();
+    await clientWith(world, bob, [], 1).connected();
+    for (const { what, text, reason, logged } of [
+      {
+        what: 'of a foreign CA',
+        text: listBy(foreign, [aliceSerial]),
+        reason: 'BadSignature',
+        logged: 'revocation-list-unusable',
+      },
+      {
+        what: 'that is garbage',
+        text: yamlOf(secret('revoked', { 'crl.pem': 'no list' })),
+        reason: 'ParseError',
+        logged: 'revocation-list-unusable',
+      },
+      {
+        what: 'that has expired, and names one of the connected',
+        text: listBy(authority, [aliceSerial], '20250101000000Z'),
+        reason: 'Expired',
+        logged: 'revocation-list-expired',
+      },
+    ]) {
+      await t.test(`a list ${what}`, async () => {
+        const from = world.gateway.log.mark();
+        await world.gateway.apply('crl.yaml', text);
+        const isSaid = (): boolean =>
+          world.gateway
+            .status()
+            .objects.flatMap(({ conditions }) => conditions)
+            .some((c) => c.type === 'RevocationListValid' && c.status === 'False' && c.reason === reason);
+        await waitFor('the condition', isSaid);
+        const late = clientWith(world, bob, [], 2);
+        await late.refused();
+        await late.exited();
+        assert.ok(world.gateway.log.lines.slice(from).some((line) => line.includes(`"reason":"${logged}"`)));
+        assert.ok(await world.agent(1).reaches(TARGETS.vpc));
+        if (reason === 'Expired') await first.exited();
+        else assert.ok(await world.agent(0).reaches(TARGETS.vpc));
+        // Rules must not wait for somebody to bring a good list.
+        await world.gateway.apply('more.yaml', yamlOf(rule(`172.16.${reason.length}.0/24`)));
+      });
+    }
+    await world.gateway.apply('crl.yaml', listBy(authority, []));
+    await clientWith(world, bob, [], 2).connected();
+  },
+);

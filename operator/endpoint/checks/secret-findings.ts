@@ -5,8 +5,15 @@ import type { EndpointFacts, Found } from '../facts.ts';
 /**
  * What is wrong with the Secrets and ConfigMaps that an endpoint names. One that does not exist is a warning
  * here (somebody may make it in time); one that is there but wrong is an error.
+ *
+ * @param unusableList what a revocation list that can't be used is to whoever asks. A gateway serves it: it lets nobody
+ *   new in, and rule edits must not wait for a new list.
  */
-export function secretFindings(endpoint: ClientVpnEndpoint, facts: EndpointFacts): readonly CompileFinding[] {
+export function secretFindings(
+  endpoint: ClientVpnEndpoint,
+  facts: EndpointFacts,
+  unusableList: CompileFinding['severity'] = 'error',
+): readonly CompileFinding[] {
   const { namespace, name } = endpoint.metadata;
   const findings: CompileFinding[] = [];
   const report = (severity: CompileFinding['severity'], field: string, reason: string, message: string): void => {
@@ -25,7 +32,7 @@ export function secretFindings(endpoint: ClientVpnEndpoint, facts: EndpointFacts
   });
   const list = 'spec.clientCertificateRevocationList.source';
   look(facts.revocationList, list, 'SourceNotFound', ({ state, message }) => {
-    if (state !== 'Valid' && state !== 'NotConfigured') report('error', list, state, message);
+    if (state !== 'Valid' && state !== 'NotConfigured') report(unusableList, list, state, message);
   });
   look(facts.controlWrapKey, 'spec.controlWrapSecretRef.name', 'SecretNotFound', ({ isUsable }) => {
     const message = `the Secret's key is not one for ${endpoint.spec.controlWrap}`;
