@@ -37,14 +37,33 @@ export class PersistedMemory {
     try {
       const text = this.#folder.read(FILE);
       if (text === undefined) return EMPTY;
-      const { leases, totpSteps } = JSON.parse(text) as Partial<DataPlaneMemory>;
-      return { leases: leases ?? [], totpSteps: totpSteps ?? [] };
+      const memory: unknown = JSON.parse(text);
+      return { leases: entriesOf(memory, 'leases', isLease), totpSteps: entriesOf(memory, 'totpSteps', isTotpStep) };
     } catch (error) {
       // Comforts only: starting without them is better than not starting. One-time codes expire in two minutes.
       this.#onTrouble(messageOf(error));
       return EMPTY;
     }
   }
+}
+
+/** What is wrong in the file is left out: nothing in it may keep a gateway from starting. */
+function entriesOf<T>(memory: unknown, field: string, isEntry: (value: unknown) => value is T): readonly T[] {
+  const entries = isRecord(memory) ? memory[field] : undefined;
+  return Array.isArray(entries) ? entries.filter(isEntry) : [];
+}
+
+function isLease(value: unknown): value is DataPlaneMemory['leases'][number] {
+  if (!isRecord(value) || typeof value['identity'] !== 'string' || typeof value['address'] !== 'string') return false;
+  return value['freedAt'] === null || Number.isFinite(value['freedAt']);
+}
+
+function isTotpStep(value: unknown): value is DataPlaneMemory['totpSteps'][number] {
+  return isRecord(value) && typeof value['user'] === 'string' && Number.isSafeInteger(value['step']);
+}
+
+function isRecord(value: unknown): value is Readonly<Record<string, unknown>> {
+  return typeof value === 'object' && value !== null;
 }
 
 function messageOf(error: unknown): string {

@@ -1,7 +1,6 @@
 // Seeded mutation of valid input for every decoder of dataplane/protocol. FUZZ_ITERATIONS sets the inputs per decoder,
 // FUZZ_SECONDS fuzzes each decoder for that long instead, TEST_SEED repeats a run.
 import assert from 'node:assert/strict';
-import { test } from 'node:test';
 import { checkToken, issueToken } from '../../dataplane/protocol/auth-token.ts';
 import { concatBytes, utf8Bytes, utf8Text } from '../../dataplane/protocol/bytes.ts';
 import { parsePasswordField } from '../../dataplane/protocol/challenge.ts';
@@ -32,32 +31,20 @@ import {
 import { WrapPacketIds, WrapPacketIdWindow } from '../../dataplane/protocol/wrap-packet-id.ts';
 import { encodeClientKeyMethod } from '../support/client-key-method.ts';
 import { CLIENT_2_6 } from '../support/client-io.ts';
-import { reportInputs } from '../support/fuzz-report.ts';
+import { fuzzTarget, type FuzzTarget } from '../support/fuzz-targets.ts';
 import { countingBytes } from '../support/hex.ts';
-import { mutate } from '../support/mutation.ts';
-import { randomFrom, SEED, seeded } from '../support/seed.ts';
-
-const ITERATIONS = Number(process.env['FUZZ_ITERATIONS'] ?? 20_000);
-const SECONDS = Number(process.env['FUZZ_SECONDS'] ?? 0);
 
 const KEY = countingBytes(256, 7);
 const SERVER_KEY = tlsCryptV2ServerKey(countingBytes(128, 3));
 const PACKETS = samplePackets();
 const WRAPPED_CLIENT_KEY = makeWrappedClientKey(SERVER_KEY, KEY, timestampMetadata(1_700_000_000));
 
-interface Target {
-  readonly name: string;
-  readonly corpus: readonly Uint8Array[];
-  /**
-   * Feeds one input and says how deep it came: `reached` is called with the name of each layer that let it pass. Throws
-   * only when an invariant is broken.
-   */
-  readonly feed: (input: Uint8Array, reached: (layer: string) => void) => void;
-  /** Layers that mutated inputs must get into: a fuzzer that stays outside shows nothing. */
-  readonly mustReach: readonly string[];
-}
-
-const wrapTarget = (name: string, client: ControlWrap, server: ControlWrap, mustReach: readonly string[]): Target => ({
+const wrapTarget = (
+  name: string,
+  client: ControlWrap,
+  server: ControlWrap,
+  mustReach: readonly string[],
+): FuzzTarget => ({
   name: `control wrap ${name}`,
   corpus: PACKETS.map((packet) => client.wrap(packet, new WrapPacketIds(1_700_000_000))),
   mustReach,
@@ -77,14 +64,14 @@ const textTarget = (
   texts: readonly string[],
   feed: (text: string, reached: (layer: string) => void) => void,
   mustReach: readonly string[],
-): Target => ({
+): FuzzTarget => ({
   name,
   corpus: texts.map((text) => utf8Bytes(text)),
   mustReach,
   feed: (input, reached) => feed(utf8Text(input), reached),
 });
 
-const TARGETS: readonly Target[] = [
+const TARGETS: readonly FuzzTarget[] = [
   wrapTarget('none', plainWrap(), plainWrap(), ['header', 'packet']),
   wrapTarget(
     'tls-auth',
@@ -222,28 +209,7 @@ const TARGETS: readonly Target[] = [
   ),
 ];
 
-for (const target of TARGETS) {
-  test(`no input makes the decoder throw: ${target.name}`, (context) => {
-    seeded(context);
-    const random = randomFrom(SEED);
-    const layers = new Map<string, number>();
-    const reached = (layer: string): void => void layers.set(layer, (layers.get(layer) ?? 0) + 1);
-    const untilMs = performance.now() + SECONDS * 1000;
-    let inputs = 0;
-    for (; SECONDS > 0 ? performance.now() < untilMs : inputs < ITERATIONS; inputs += 1) {
-      const input = mutate(target.corpus, random);
-      try {
-        target.feed(input, reached);
-      } catch (error) {
-        throw new assert.AssertionError({
-          message: `Input ${Buffer.from(input).toString('hex')}: ${String(error)}`,
-        });
-      }
-    }
-    reportInputs(context, inputs, layers);
-    for (const layer of target.mustReach) assert.ok((layers.get(layer) ?? 0) > 0, `no input reached ${layer}`);
-  });
-}
+for (const target of TARGETS) fuzzTarget(target);
 
 function negotiatesSanely(peerInfo: string, options: string): boolean {
   const policy = { ciphers: DEFAULT_CIPHERS, fallbackCipher: null, tunMtuBytes: 1500, allowEpoch: true };

@@ -1,0 +1,200 @@
+// What a gateway reads besides packets: manifests, users, snapshots, its own memory, commands, the kernel's replies.
+import assert from 'node:assert/strict';
+import { mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { after } from 'node:test';
+import { Readable } from 'node:stream';
+import type { EndpointSnapshot } from '../../api/endpoint-snapshot.ts';
+import { parseEndpointSnapshot } from '../../api/parse-endpoint-snapshot.ts';
+import { snapshotDigest } from '../../api/snapshot-digest.ts';
+import { formatAddress } from '../../dataplane/io/socket-address.ts';
+import { readJsonLines } from '../../dataplane/io/json-lines.ts';
+import {
+  decodeAddress,
+  decodeLink,
+  encodeLinkChange,
+  encodeNewAddress,
+} from '../../dataplane/net-setup/rtnetlink-messages.ts';
+import { concatBytes, utf8Bytes, utf8Text } from '../../dataplane/protocol/bytes.ts';
+import { DEFAULT_QUOTAS } from '../../operator/endpoint/checks/quotas.ts';
+import { readLocalUsers } from '../../operator/endpoint/checks/local-users.ts';
+import { checkManifests, loadValidator } from '../../standalone/check-manifests.ts';
+import { isCommandRequest } from '../../standalone/command-protocol.ts';
+import { LOCAL_USERS_FORMATS } from '../../standalone/gather-facts.ts';
+import { PersistedMemory } from '../../standalone/persisted-memory.ts';
+import { StateFolder } from '../../standalone/state-folder.ts';
+import { dataPlaneConfig } from '../support/data-plane-configs.ts';
+import { fuzzTarget, type FuzzTarget } from '../support/fuzz-targets.ts';
+import { endpoint, route, rule, secret, targetNetwork, users, yamlOf } from '../support/manifests.ts';
+import { SimulatedWorld } from '../support/simulated-world.ts';
+import { ROOT } from '../support/source-tree.ts';
+
+const NOW = Date.UTC(2026, 10, 23);
+const folder = mkdtempSync(join(tmpdir(), 'cvt-fuzz-'));
+after(() => rmSync(folder, { recursive: true, force: true }));
+const state = StateFolder.create(join(folder, 'state'));
+const validator = await loadValidator();
+
+const snapshot = dataPlaneConfig().snapshot;
+const SNAPSHOT = { ...snapshot, digest: snapshotDigest(snapshot) };
+const USERS = readFileText(
+  users('staff', [{ name: 'ada', password: 'x', groups: ['eng'], totpSecret: 'JBSWY3DPEHPK3PXP' }])[1],
+);
+/** A name may hold the beginning of one, where a line break was lost: names are shown cut. */
+const WHOLE_HASH = /\$argon2id\$[^$]*\$[^$]*\$[^$]*\$./;
+const MEMORY = JSON.stringify({
+  formatVersion: 1,
+  leases: [{ identity: '["alice","alice"]', address: '10.100.0.2', freedAt: 1_700_000_000_000 }],
+  totpSteps: [{ user: 'ada', step: 58_000_000 }],
+});
+
+const TARGETS: readonly FuzzTarget[] = [
+  {
+    name: 'manifests',
+    corpus: [
+      yamlOf(endpoint(), targetNetwork(), rule('10.0.0.0/8', 'eng'), route('10.2.0.0/16')),
+      yamlOf(
+        endpoint({ local: 'staff' }),
+        ...users('staff', [{ name: 'ada', password: 'x' }]),
+        secret('a', { b: 'c' }),
+      ),
+      ...readdirSync(join(ROOT, 'examples', 'quickstart'))
+        .filter((name) => name.endsWith('.yaml'))
+        .map((name) => readFileSync(join(ROOT, 'examples', 'quickstart', name), 'utf8')),
+    ].map((text) => utf8Bytes(text)),
+    mustReach: ['parsed', 'valid', 'compiled'],
+    cost: 15,
+    feed(input, reached) {
+      const files = [{ path: 'fuzz.yaml', text: utf8Text(input) }];
+      const { set, findings, compiled } = checkManifests(files, validator, { quotas: DEFAULT_QUOTAS, now: NOW });
+      if (set.resources.endpoints.length + set.resources.rules.length > 0) reached('parsed');
+      if (findings.every(({ severity }) => severity !== 'error')) reached('valid');
+      if (compiled.endpoints.size > 0) reached('compiled');
+      for (const { message, field } of findings) assert.ok(message.length < 20_000 && field.length < 20_000);
+    },
+  },
+  {
+    name: 'users',
+    corpus: [utf8Bytes(USERS)],
+    mustReach: ['accepted', 'refused'],
+    cost: 3,
+    feed(input, reached) {
+      const reading = readLocalUsers(utf8Text(input), LOCAL_USERS_FORMATS);
+      reached(reading.ok ? 'accepted' : 'refused');
+      if (!reading.ok) assert.ok(reading.problems.every((problem) => !WHOLE_HASH.test(problem)));
+    },
+  },
+  {
+    name: 'snapshot',
+    corpus: [utf8Bytes(JSON.stringify(SNAPSHOT))],
+    mustReach: ['JSON', 'accepted', 'digest', 'refused'],
+    feed(input, reached) {
+      const value = jsonOf(input);
+      if (value === undefined) return;
+      reached('JSON');
+      const reading = parseEndpointSnapshot(value);
+      reached(reading.ok ? 'accepted' : reading.reason.startsWith('digest') ? 'digest' : 'refused');
+      if (reading.ok) assert.equal(contentOf(reading.snapshot), contentOf(SNAPSHOT));
+    },
+  },
+  {
+    name: 'command',
+    corpus: ['{"command":"status"}', '{"command":"terminate","connectionId":"cvpn-connection-0"}'].map((text) =>
+      utf8Bytes(text),
+    ),
+    mustReach: ['JSON', 'accepted'],
+    feed(input, reached) {
+      const value = jsonOf(input);
+      if (value === undefined) return;
+      reached('JSON');
+      if (isCommandRequest(value)) reached('accepted');
+    },
+  },
+  {
+    name: 'JSON lines',
+    corpus: [utf8Bytes('{"command":"status"}\n{"a":[1,2]}\n'), utf8Bytes('null\n')],
+    mustReach: ['lines', 'refused'],
+    cost: 5,
+    feed(input, reached) {
+      const stream = new Readable({ read: () => undefined });
+      stream.on('error', () => undefined);
+      readJsonLines(stream, 200, () => reached('lines'));
+      const cut = Math.floor(input.length / 2);
+      for (const part of [input.subarray(0, cut), input.subarray(cut)]) {
+        if (!stream.destroyed) stream.emit('data', Buffer.from(part));
+      }
+      if (stream.destroyed) reached('refused');
+      stream.destroy();
+    },
+  },
+  {
+    name: 'memory of the last run',
+    corpus: [utf8Bytes(MEMORY), utf8Bytes('{"leases":[],"totpSteps":[]}')],
+    mustReach: ['refused', 'leases', 'started'],
+    cost: 15,
+    feed(input, reached) {
+      writeFileSync(join(state.path, 'memory.json'), input);
+      let trouble = '';
+      const { current } = new PersistedMemory(state, (reason) => (trouble = reason));
+      if (trouble !== '') reached('refused');
+      const world = new SimulatedWorld({ memory: current });
+      world.feed({ kind: 'deadline' });
+      if (world.engine.leases().length > 0) reached('leases');
+      reached('started');
+    },
+  },
+  {
+    name: 'replies about links and addresses',
+    corpus: [
+      concatBytes(encodeLinkChange(3, { mtu: 1500, queueLength: 500, up: true, forwarding: true }), linkName('cvpn-0')),
+      encodeNewAddress({ index: 3, address: 0x0a0a0a0a, prefixLength: 24 }),
+    ],
+    mustReach: ['link', 'address'],
+    feed(input, reached) {
+      const link = decodeLink(input);
+      if (link !== undefined) reached('link');
+      const address = decodeAddress(input);
+      if (address !== undefined) reached('address');
+    },
+  },
+  {
+    name: 'addresses of datagrams',
+    corpus: [new Uint8Array(64).fill(4), new Uint8Array(64).fill(6)],
+    mustReach: ['4', '6', '0'],
+    feed(input, reached) {
+      const row = new Uint8Array(64);
+      row.set(input.subarray(0, 64));
+      reached(String(formatAddress(row).family));
+    },
+  },
+];
+
+for (const target of TARGETS) fuzzTarget(target);
+
+function jsonOf(input: Uint8Array): unknown {
+  try {
+    return JSON.parse(utf8Text(input));
+  } catch {
+    return undefined;
+  }
+}
+
+/** The users file in a Secret of the tests. */
+function readFileText(object: object | undefined): string {
+  return (object as { stringData: Record<string, string> }).stringData['users.yaml'] ?? '';
+}
+
+/** IFLA_IFNAME. */
+function linkName(name: string): Uint8Array {
+  const value = utf8Bytes(`${name}\0`);
+  const attribute = new Uint8Array(4 + Math.ceil(value.length / 4) * 4);
+  attribute.set([4 + value.length, 0, 3, 0]);
+  attribute.set(value, 4);
+  return attribute;
+}
+
+/** What the digest covers. */
+function contentOf(of: EndpointSnapshot): string {
+  return JSON.stringify({ ...of, epoch: 0, version: 0, compiledAt: '' });
+}
