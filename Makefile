@@ -9,7 +9,7 @@ STAMPS := .cache/make
 SOURCES := $(shell find api net operator dataplane standalone cli -name '*.ts' 2>/dev/null)
 NATIVE_SOURCES := $(wildcard dataplane/native/*.cc dataplane/native/*.h dataplane/native/binding.gyp)
 
-.PHONY: help build run demo test lint format generate interop fuzz image fuzz-native bench-scale soak clean
+.PHONY: help build run demo test lint format generate interop fuzz image fuzz-native bench bench-scale clean
 
 help: ## Lists the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{ printf "  make %-10s %s\n", $$1, $$2 }'
@@ -75,13 +75,13 @@ image: build ## Builds the container image as an OCI archive in .cache/image, wi
 	@sh .ci/packages image
 	@.ci/image
 
+bench: build ## Our server beside OpenVPN's and wireguard-go, in namespaces (root); BENCH_ONLY, BENCH_RUNS=5, BENCH_SECONDS=5
+	@sh .ci/packages run test bench
+	@$(NODE) test/bench/throughput.ts
+
 bench-scale: build ## Thousands of clients on one gateway, in namespaces (root); BENCH_CLIENTS=2000, BENCH_HOLD_SECONDS=60
 	@sh .ci/packages run test
 	@$(NODE) test/bench/scale.ts
-
-soak: build ## Full speed, logins, renewals and rule edits for SOAK_SECONDS (1800): is memory flat, is a session lost?
-	@sh .ci/packages run test
-	@$(NODE) test/soak/soak.ts
 
 clean: ## Removes what build made
 	rm -rf dist $(STAMPS) dataplane/native/build

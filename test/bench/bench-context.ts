@@ -43,7 +43,7 @@ export class BenchContext implements AsyncDisposable {
 
   openVpn(transport: 'udp' | 'tcp'): Promise<OpenVpnServer> {
     return once(this.#openVpn, transport, async () => {
-      const identities = await mintIdentities();
+      const identities = mintIdentities();
       const server = await startOpenVpnServer(await this.lane(`v${transport}`), transport, identities);
       this.#keep(server, server.profile);
       return server;
@@ -57,6 +57,13 @@ export class BenchContext implements AsyncDisposable {
       this.#stack.defer(() => client.stop());
       return client;
     });
+  }
+
+  /** Starts a contender that only one section needs. @returns undefined when it is not to be had. */
+  async start<T extends Contender>(make: () => Promise<T | undefined>): Promise<T | undefined> {
+    const contender = await make();
+    if (contender !== undefined) this.#keep(contender, '');
+    return contender;
   }
 
   sayContention(contention: Contention): void {

@@ -26,7 +26,7 @@ export async function startOpenVpnServer(
     `--dev tun --topology subnet --server 10.200.0.0 255.255.252.0 --txqueuelen 1000`,
     `--proto ${transport === 'udp' ? 'udp --fast-io' : 'tcp-server --tcp-nodelay'} --port ${OPENVPN_PORT}`,
     `--data-ciphers AES-256-GCM --allow-compression no --sndbuf ${DEFAULT_BUFFER_BYTES} --rcvbuf ${DEFAULT_BUFFER_BYTES}`,
-    `--keepalive 10 60 --dh none --ca ca.crt --cert server.crt --key server.key --disable-dco --verb 3`,
+    `--keepalive 10 60 --dh none --ca ca.crt --cert server.crt --key server.key --disable-dco --duplicate-cn --verb 3`,
   ].flatMap((line) => line.split(' '));
   options.push('--push', 'route 192.168.0.0 255.255.255.0');
   const child = lane.gateway.spawn('openvpn', ['--cd', lane.folder, ...options], { stdio: ['ignore', 'pipe', 'pipe'] });
@@ -67,12 +67,12 @@ export async function connectStockClient(lane: Lane, index: 0 | 1, profile: stri
   return client.connected();
 }
 
-function profileFor(transport: 'udp' | 'tcp', { authority, client }: Identities): string {
+export function profileFor(transport: 'udp' | 'tcp', { authority, client }: Identities): string {
   return `client
 dev tun
 proto ${transport}
 remote ${SERVER_ADDRESS} ${OPENVPN_PORT}
-remote-cert-eku "TLS Web Server Authentication"
+remote-cert-tls server
 data-ciphers AES-256-GCM
 <ca>
 ${authority.certificatePem}</ca>

@@ -5,13 +5,21 @@
 import { sweepLeftovers } from '../support/sweep.ts';
 import { missingForNamespaceTests } from '../support/requirements.ts';
 import { BenchContext } from './bench-context.ts';
+import { benchLatency } from './latency-bench.ts';
+import { benchLogins } from './login-bench.ts';
 import { describeMachine } from './machine.ts';
+import { benchPackets } from './packets-bench.ts';
 import { Report } from './report.ts';
+import { benchSegmentingPeer } from './segmenting-bench.ts';
 import { benchStockClient } from './stock-client-bench.ts';
 
 const SECTIONS: Readonly<Record<string, (context: BenchContext) => Promise<void>>> = {
   'stock-udp': (context) => benchStockClient(context, 'udp'),
   'stock-tcp': (context) => benchStockClient(context, 'tcp'),
+  segmenting: benchSegmentingPeer,
+  packets: benchPackets,
+  latency: benchLatency,
+  logins: benchLogins,
 };
 
 const missing = missingForNamespaceTests();
