@@ -9,7 +9,7 @@ STAMPS := .cache/make
 SOURCES := $(shell find api net operator dataplane standalone cli -name '*.ts' 2>/dev/null)
 NATIVE_SOURCES := $(wildcard dataplane/native/*.cc dataplane/native/*.h dataplane/native/binding.gyp)
 
-.PHONY: help build run demo test lint format generate interop fuzz image fuzz-native bench bench-scale clean
+.PHONY: help build run demo test lint format generate interop fuzz image fuzz-native bench bench-scale soak clean
 
 help: ## Lists the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{ printf "  make %-10s %s\n", $$1, $$2 }'
@@ -70,6 +70,7 @@ fuzz-native: build ## The addon's tests and its fuzzing under AddressSanitizer a
 	@LD_PRELOAD="$$($${CXX:-g++} -print-file-name=libasan.so)" CLIENTVPN_ADDON_BUILD=Debug \
 	  ASAN_OPTIONS=detect_leaks=0 UBSAN_OPTIONS=print_stacktrace=1:halt_on_error=1 \
 	  $(NODE) --test test/unit/dataplane/native/*.test.ts test/fuzz/native.test.ts
+	@sh test/fuzz/native/run.sh
 
 image: build ## Builds the container image as an OCI archive in .cache/image, without Docker (root)
 	@sh .ci/packages image
@@ -82,6 +83,10 @@ bench: build ## Our server beside OpenVPN's and wireguard-go, in namespaces (roo
 bench-scale: build ## Thousands of clients on one gateway, in namespaces (root); BENCH_CLIENTS=2000, BENCH_HOLD_SECONDS=60
 	@sh .ci/packages run test
 	@$(NODE) test/bench/scale.ts
+
+soak: build ## Full speed, logins, renewals and rule edits for SOAK_SECONDS (1800): is memory flat, is a session lost?
+	@sh .ci/packages run test
+	@$(NODE) test/soak/soak.ts
 
 clean: ## Removes what build made
 	rm -rf dist $(STAMPS) dataplane/native/build
