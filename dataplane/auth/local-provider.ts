@@ -25,8 +25,8 @@ export interface LocalProviderOptions {
   readonly tokens: LoginTokens;
   /** Of earlier runs: a code is good once, also across a restart. */
   readonly usedTotpSteps: readonly UsedTotpStep[];
-  /** Told after a code was spent; `usedTotpSteps()` has it then. */
-  readonly onTotpUsed?: () => void;
+  /** Told after a code was spent; `usedTotpSteps()` has it then. The login goes on when it is kept. */
+  readonly onTotpUsed?: () => Promise<void>;
   readonly wait?: (ms: number, signal: AbortSignal) => Promise<void>;
   readonly verify?: (password: string, hash: PasswordHash) => Promise<boolean>;
 }
@@ -114,7 +114,7 @@ export class LocalProvider {
     if (this.#users.get(login.username)?.subject !== account.subject) return denial('user-changed', NOT_ACCEPTED);
     if (!verified.value || account.hash === undefined) return denial('bad-password', NOT_ACCEPTED);
     if (this.#secondFactor === 'totp') {
-      const refusal = this.#spendCode(login.username, account, answer.response);
+      const refusal = await this.#spendCode(login.username, account, answer.response);
       if (refusal !== null) return refusal;
     }
     this.#throttle.succeeded(login.username, login.remoteAddress, admission);
@@ -130,12 +130,15 @@ export class LocalProvider {
     return parseStaticChallengeAnswer(password) ?? denial('missing-code', NOT_ACCEPTED);
   }
 
-  #spendCode(username: string, account: Account, code: string): Denial | null {
+  async #spendCode(username: string, account: Account, code: string): Promise<Denial | null> {
     if (account.totpSecret === undefined) return denial('no-totp-secret', NOT_ACCEPTED);
-    const step = matchTotp(account.totpSecret, code, this.#options.now(), this.#usedSteps.get(username) ?? -1);
+    const now = this.#options.now();
+    const used = this.#usedSteps.get(username) ?? -1;
+    // A step from before the clock was set back would keep the user out until that time comes again.
+    const step = matchTotp(account.totpSecret, code, now, used > totpStep(now) + 1 ? -1 : used);
     if (step === null) return denial('bad-code', NOT_ACCEPTED);
     this.#usedSteps.set(username, step);
-    this.#options.onTotpUsed?.();
+    await this.#options.onTotpUsed?.();
     return null;
   }
 

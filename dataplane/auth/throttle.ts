@@ -25,9 +25,12 @@ export class LoginThrottle {
   readonly #addresses = new BoundedMap<Bucket>(MAX_ENTRIES);
   readonly #users = new BoundedMap<Bucket>(MAX_ENTRIES);
   readonly #familiar = new BoundedMap<true>(MAX_ENTRIES);
+  #lastWallNow = -Infinity;
+  #setBackMs = 0;
 
-  /** @param now ms of any clock that does not run backwards. */
-  admit(username: string, remoteAddress: string, now: number): Admission {
+  /** @param wallNow ms of any clock; when it is set back, pauses last as long as they would have. */
+  admit(username: string, remoteAddress: string, wallNow: number): Admission {
+    const now = this.#forward(wallNow);
     const address = addressGroup(remoteAddress);
     const pairKey = `${address} ${username}`;
     const familiar = this.#familiar.get(pairKey) !== undefined;
@@ -41,6 +44,12 @@ export class LoginThrottle {
     charge(account, USER_FREE, now);
     const delayMs = Math.min(account.pausedUntil - now, MAX_DELAY_MS);
     return { kind: 'admitted', delayMs, familiar };
+  }
+
+  #forward(wallNow: number): number {
+    if (wallNow < this.#lastWallNow) this.#setBackMs += this.#lastWallNow - wallNow;
+    this.#lastWallNow = wallNow;
+    return wallNow + this.#setBackMs;
   }
 
   /** Takes back what the admitted try was charged, and remembers that the user comes from there. */

@@ -9,7 +9,7 @@ export class RateLimitedLog {
   readonly #now: () => number;
   readonly #buckets = new Map<string, { tokens: number; at: number; suppressed: number }>();
 
-  /** @param now milliseconds of any clock. */
+  /** @param now milliseconds of any clock, also of one that is set back now and then. */
   constructor(log: Logger, now: () => number) {
     this.#log = log;
     this.#now = now;
@@ -20,7 +20,7 @@ export class RateLimitedLog {
     const now = this.#now();
     const bucket = this.#buckets.get(message) ?? { tokens: BURST, at: now, suppressed: 0 };
     this.#buckets.set(message, bucket);
-    bucket.tokens = Math.min(BURST, bucket.tokens + (now - bucket.at) / INTERVAL_MS);
+    bucket.tokens = Math.min(BURST, bucket.tokens + Math.max(0, now - bucket.at) / INTERVAL_MS);
     bucket.at = now;
     if (bucket.tokens < 1) {
       bucket.suppressed += 1;

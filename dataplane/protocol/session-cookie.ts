@@ -11,9 +11,9 @@ export function cookieSecretFrom(random: Uint8Array): CryptoKeyBytes {
   return createSecretKey(random);
 }
 
-/** The 30 s slot of a wall-clock time in seconds. */
-export function cookieSlotOf(unixS: number): number {
-  return Math.floor(unixS / SLOT_S);
+/** The 30 s slot of a time in seconds, of whatever clock. */
+export function cookieSlotOf(seconds: number): number {
+  return Math.floor(seconds / SLOT_S);
 }
 
 /**

@@ -115,7 +115,7 @@ export class AdmissionControl {
 
   #answer(remote: Remote, { wrap, packet }: Opening, payload: Uint8Array, now: number): Admission {
     if (!this.#answers.take(remote.address, now)) return drop('answer-limit');
-    const cookie = makeCookie(this.#cookieSecret, this.#slot(), remoteBytes(remote), packet.sessionId);
+    const cookie = makeCookie(this.#cookieSecret, slotAt(now), remoteBytes(remote), packet.sessionId);
     const answer: ControlPacket = {
       opcode: Opcode.HardResetServerV2,
       keyId: 0,
@@ -135,7 +135,7 @@ export class AdmissionControl {
     if (!isFirst) return drop('not-an-opening');
     const proven = checkCookie(
       this.#cookieSecret,
-      this.#slot(),
+      slotAt(now),
       remoteBytes(remote),
       packet.sessionId,
       packet.peerSessionId,
@@ -179,10 +179,6 @@ export class AdmissionControl {
   #unixS(): number {
     return Math.floor(this.#options.wallClock() / 1000);
   }
-
-  #slot(): number {
-    return cookieSlotOf(this.#unixS());
-  }
 }
 
 interface Opening {
@@ -203,6 +199,11 @@ function signalsEarlyNegotiation(packetId: WrapPacketId | null): boolean {
 
 function remoteBytes(remote: Remote): Uint8Array {
   return utf8Bytes(`${remote.address} ${remote.port}`);
+}
+
+/** Of the monotonic clock: a login under way survives that the other one is set. */
+function slotAt(now: number): number {
+  return cookieSlotOf(Math.floor(now / 1000));
 }
 
 function drop(reason: AdmissionDrop): Admission {

@@ -153,6 +153,7 @@ test(
       },
     });
     await clientWith(world, alice, [], 0).connected();
+    await world.gateway.apply('crl.yaml', listUntil(new Date(Date.now() + 3_000)));
     await waitFor(
       'the condition',
       () =>

@@ -93,6 +93,16 @@ suite('Login throttle', () => {
     }
   });
 
+  test('a clock that is set back by a day prolongs no pause', () => {
+    const throttle = new LoginThrottle();
+    const now = Date.UTC(2026, 0, 2);
+    guess(throttle, { user: () => 'alice', from: () => '192.0.2.1', tries: 30, at: now });
+    assert.equal(logIn(throttle, 'alice', '192.0.2.1', now + 30_000), 'refused');
+    const yesterday = now - 24 * 60 * MINUTE;
+    assert.equal(logIn(throttle, 'alice', '192.0.2.1', yesterday), 'refused');
+    assert.notEqual(logIn(throttle, 'alice', '192.0.2.1', yesterday + 2 * MINUTE), 'refused');
+  });
+
   test('IPv6 counts by /64, mapped addresses as IPv4', () => {
     assert.equal(addressGroup('2001:db8:0:1::5'), addressGroup('2001:0db8::1:ffff:ffff:ffff:ffff'));
     assert.notEqual(addressGroup('2001:db8:0:1::5'), addressGroup('2001:db8:0:2::5'));

@@ -118,4 +118,14 @@ suite('Rate-limited log', () => {
     assert.equal(line['suppressed'], 40);
     assert.equal(more.length, 0);
   });
+
+  test('goes on after the clock was set back', () => {
+    const { sink, lines } = memory();
+    let now = 86_400_000;
+    const log = new RateLimitedLog(createLogger({ level: 'warn', sink }), () => now);
+    log.warn({}, 'Refused a certificate');
+    now = 0;
+    for (let n = 0; n < 5; n += 1) log.warn({}, 'Refused a certificate');
+    assert.equal(lines().length, 6);
+  });
 });
