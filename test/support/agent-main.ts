@@ -55,15 +55,16 @@ function fetchOnce(host: string, port: number, timeoutMs: number): Promise<Fetch
       response.on('data', (text: string) => (body += text));
       response.on('end', () => resolve({ seenAs: body, error: null, seconds: seconds() }));
     });
-    request.setTimeout(timeoutMs, () => request.destroy(new AgentTimeout()));
+    // The request's own timeout starts only once it is connected.
+    const timer = setTimeout(() => {
+      resolve({ seenAs: null, error: 'TIMEOUT', seconds: seconds() });
+      request.destroy();
+    }, timeoutMs);
+    request.on('close', () => clearTimeout(timer));
     request.on('error', (error: NodeJS.ErrnoException) =>
       resolve({ seenAs: null, error: error.code ?? error.message, seconds: seconds() }),
     );
   });
-}
-
-class AgentTimeout extends Error {
-  readonly code = 'TIMEOUT';
 }
 
 function startDownload(host: string, port: number, bytesPerSecond: number): Promise<number> {
