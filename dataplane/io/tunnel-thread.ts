@@ -53,8 +53,10 @@ export class TunnelThread implements ForwarderPort {
   #innerBytes = 0;
   readonly #unreportedCloses: { readonly connection: TcpConnectionId; readonly reason: string }[] = [];
   readonly #pacing = new WakePacing();
-  /** Large packets of clients taken in this turn. */
-  #arrived = 0;
+  /** Taken in this turn: packets of clients, their bytes, and bytes from the TUN. */
+  #packetsIn = 0;
+  #bytesIn = 0;
+  #bytesOut = 0;
   #now = 0;
   #countersDue = 0;
 
@@ -115,8 +117,11 @@ export class TunnelThread implements ForwarderPort {
     while (Atomics.load(this.#words, this.#base + ThreadWord.Stop) === 0) {
       doorbell.sleep();
       const waitMs = this.#hasWork() ? 0 : Math.ceil(this.#forwarder.liveness.waitMs(this.#now));
-      const pauseUs = waitMs === 0 ? 0 : this.#pacing.pauseAfter(this.#arrived, this.#now);
-      this.#arrived = 0;
+      const pauseUs =
+        waitMs === 0 ? 0 : this.#pacing.pauseAfter(this.#packetsIn, this.#bytesIn, this.#bytesOut, this.#now);
+      this.#packetsIn = 0;
+      this.#bytesIn = 0;
+      this.#bytesOut = 0;
       const ready = this.#addon.pollWait(this.#poll, waitMs, this.#tags, this.#events, pauseUs);
       doorbell.wake();
       if (ready < 0) throw new InternalError(`Waiting failed: errno ${-ready}`);
@@ -148,6 +153,7 @@ export class TunnelThread implements ForwarderPort {
         return;
       case TAG_TUN: {
         const count = this.#tun.read();
+        this.#bytesOut += bytesOf(this.#tun.batch, count);
         if (count > 0) this.#forwarder.network.receive(this.#tun.batch, count, this.#now);
         return;
       }
@@ -156,7 +162,8 @@ export class TunnelThread implements ForwarderPort {
         if (this.#udp === undefined) return;
         const count = this.#udp.receive();
         if (count === 0) return;
-        this.#arrived += countLarge(this.#udp.batch, count);
+        this.#packetsIn += count;
+        this.#bytesIn += bytesOf(this.#udp.batch, count);
         this.#forwarder.clients.receiveUdp(this.#udp.batch, count, this.#now);
         return;
       }
@@ -388,7 +395,8 @@ export class TunnelThread implements ForwarderPort {
           if (!this.#control.tcpClosed(connection, reason)) this.#unreportedCloses.push({ connection, reason });
         },
         frames: (count, index, peer) => {
-          this.#arrived += countLarge(transport.batch, count);
+          this.#packetsIn += count;
+          this.#bytesIn += bytesOf(transport.batch, count);
           this.#forwarder.clients.receiveTcp(transport.batch, count, index, peer, this.#now);
         },
       },
@@ -397,14 +405,12 @@ export class TunnelThread implements ForwarderPort {
   }
 }
 
-/** Acknowledgements do not count: who waits with them slows down the stream that they drive. */
-function countLarge(batch: PacketBatch, count: number): number {
-  let large = 0;
-  for (let slot = 0; slot < count; slot++) if (batch.length[slot] >= LARGE_BYTES) large++;
-  return large;
+function bytesOf(batch: PacketBatch, count: number): number {
+  let bytes = 0;
+  for (let slot = 0; slot < count; slot++) bytes += batch.length[slot];
+  return bytes;
 }
 
-const LARGE_BYTES = 512;
 const TAG_WAKEUP = 0;
 const TAG_TUN = 1;
 const TAG_SOCKET = 2;
