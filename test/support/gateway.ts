@@ -135,7 +135,7 @@ export class Gateway {
   }
 
   /** @returns the exit status once the process has ended. */
-  async exited(timeoutMs = 8000): Promise<number | null> {
+  async exited(timeoutMs = 30_000): Promise<number | null> {
     const child = this.#child;
     if (child === undefined) throw new LabError('The gateway was not started');
     await waitFor('the gateway to end', () => child.exitCode !== null || child.signalCode !== null, timeoutMs);
