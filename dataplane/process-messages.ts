@@ -11,6 +11,8 @@ export type SupervisorMessage =
   | { readonly kind: 'config'; readonly config: DataPlaneConfig }
   | { readonly kind: 'listConnections'; readonly requestId: number }
   | { readonly kind: 'terminate'; readonly requestId: number; readonly connectionId: string }
+  /** The answer to `codesUsed`: what it told is on disk, or can't be kept and is reported there. */
+  | { readonly kind: 'codesKept'; readonly sequence: number }
   | { readonly kind: 'shutdown' };
 
 export interface DataPlaneStart {
@@ -70,4 +72,6 @@ export type DataPlaneMessage =
   | { readonly kind: 'connections'; readonly requestId: number; readonly connections: readonly Connection[] }
   | { readonly kind: 'terminated'; readonly requestId: number; readonly found: boolean }
   /** To be written to the state folder; whole, replaces the last. */
-  | { readonly kind: 'memory'; readonly memory: DataPlaneMemory };
+  | { readonly kind: 'leases'; readonly leases: DataPlaneMemory['leases'] }
+  /** Likewise, and a login waits for it: a code that got somebody in must not get in anybody else after a crash. */
+  | { readonly kind: 'codesUsed'; readonly sequence: number; readonly totpSteps: DataPlaneMemory['totpSteps'] };

@@ -69,6 +69,10 @@ export class DataPlaneProcess {
     this.#send({ kind: 'config', config });
   }
 
+  codesKept(sequence: number): void {
+    this.#send({ kind: 'codesKept', sequence });
+  }
+
   async connections(): Promise<readonly Connection[]> {
     const answer = await this.#request((requestId) => ({ kind: 'listConnections', requestId }));
     return answer.kind === 'connections' ? answer.connections : [];

@@ -14,7 +14,9 @@ export interface SupervisorOptions {
   readonly start: Pick<DataPlaneStart, 'tunName' | 'metricsListen' | 'logLevel' | 'timers'>;
   /** Of the data plane; one that refers to a descriptor. */
   readonly output: Writable;
-  readonly onMemory: (memory: DataPlaneMemory) => void;
+  readonly onLeases: (leases: DataPlaneMemory['leases']) => void;
+  /** Returns when they are kept. */
+  readonly onCodesUsed: (totpSteps: DataPlaneMemory['totpSteps']) => void;
   /** Called before anything is sent to a new process; null when it has ended. */
   readonly onProcess: (identity: ProcessIdentity | null) => void;
   readonly onDown: (event: { readonly reason: string; readonly nextTryMs: number }) => void;
@@ -128,8 +130,11 @@ export class DataPlaneSupervisor {
         case 'failed':
           failure = notice.reason;
           return;
-        case 'memory':
-          return this.#options.onMemory(notice.memory);
+        case 'leases':
+          return this.#options.onLeases(notice.leases);
+        case 'codesUsed':
+          this.#options.onCodesUsed(notice.totpSteps);
+          return this.#process?.codesKept(notice.sequence);
         case 'applied':
           this.#enforcedDigest = notice.digest;
           return this.#settle(notice.version, { kind: 'applied' });

@@ -1,8 +1,8 @@
 import type { DataPlaneMemory } from '../dataplane/process-messages.ts';
 import type { StateFolder } from './state-folder.ts';
 
-const FILE = 'memory.json';
-const EMPTY: DataPlaneMemory = { leases: [], totpSteps: [] };
+/** Two files: the leases may be megabytes, and a login waits for its code to be written. */
+const FILES = { leases: 'leases.json', totpSteps: 'used-codes.json' } as const;
 
 /** Sticky addresses and used one-time codes over restarts. A write that fails is reported and tried with the next. */
 export class PersistedMemory {
@@ -14,18 +14,28 @@ export class PersistedMemory {
   constructor(folder: StateFolder, onTrouble: (reason: string) => void) {
     this.#folder = folder;
     this.#onTrouble = onTrouble;
-    this.#current = this.#load();
+    this.#current = { leases: this.#load('leases', isLease), totpSteps: this.#load('totpSteps', isTotpStep) };
   }
 
   get current(): DataPlaneMemory {
     return this.#current;
   }
 
-  /** Replaces it, here at once and on disk. */
-  update(memory: DataPlaneMemory): void {
-    this.#current = memory;
+  /** Replaces them, here at once and on disk. */
+  keepLeases(leases: DataPlaneMemory['leases']): void {
+    this.#current = { ...this.#current, leases };
+    this.#write('leases');
+  }
+
+  /** Replaces them, here and on disk, before it returns. */
+  keepCodes(totpSteps: DataPlaneMemory['totpSteps']): void {
+    this.#current = { ...this.#current, totpSteps };
+    this.#write('totpSteps');
+  }
+
+  #write(field: keyof typeof FILES): void {
     try {
-      this.#folder.write(FILE, `${JSON.stringify({ formatVersion: 1, ...memory })}\n`);
+      this.#folder.write(FILES[field], `${JSON.stringify({ formatVersion: 1, [field]: this.#current[field] })}\n`);
       this.#failing = false;
     } catch (error) {
       if (!this.#failing) this.#onTrouble(messageOf(error));
@@ -33,16 +43,14 @@ export class PersistedMemory {
     }
   }
 
-  #load(): DataPlaneMemory {
+  #load<T>(field: keyof typeof FILES, isEntry: (value: unknown) => value is T): readonly T[] {
     try {
-      const text = this.#folder.read(FILE);
-      if (text === undefined) return EMPTY;
-      const memory: unknown = JSON.parse(text);
-      return { leases: entriesOf(memory, 'leases', isLease), totpSteps: entriesOf(memory, 'totpSteps', isTotpStep) };
+      const text = this.#folder.read(FILES[field]);
+      return text === undefined ? [] : entriesOf(JSON.parse(text), field, isEntry);
     } catch (error) {
       // Comforts only: starting without them is better than not starting. One-time codes expire in two minutes.
       this.#onTrouble(messageOf(error));
-      return EMPTY;
+      return [];
     }
   }
 }

@@ -110,15 +110,16 @@ export class LocalProvider {
     }
     signal.throwIfAborted();
     if (account === undefined) return denial('unknown-user', NOT_ACCEPTED);
-    // The document may have changed while the password was hashed: what holds now decides.
-    if (this.#users.get(login.username)?.subject !== account.subject) return denial('user-changed', NOT_ACCEPTED);
     if (!verified.value || account.hash === undefined) return denial('bad-password', NOT_ACCEPTED);
     if (this.#secondFactor === 'totp') {
       const refusal = await this.#spendCode(login.username, account, answer.response);
       if (refusal !== null) return refusal;
     }
+    // The document may have changed while this login waited: what holds now decides.
+    const current = this.#users.get(login.username);
+    if (current?.subject !== account.subject) return denial('user-changed', NOT_ACCEPTED);
     this.#throttle.succeeded(login.username, login.remoteAddress, admission);
-    return this.#granted(this.#users.get(login.username) ?? account, login, null);
+    return this.#granted(current, login, null);
   }
 
   #answerOf(password: string): { readonly password: string; readonly response: string } | Denial {

@@ -17,7 +17,7 @@ import { LogSink } from './log-sink.ts';
 import { createLogger, type Logger } from './logger.ts';
 import { SignedLoginTokens } from './login-tokens.ts';
 import type { NativeAddon } from './native-addon.ts';
-import { MemoryReports } from './memory-reports.ts';
+import { LeaseReports } from './lease-reports.ts';
 import { Observers } from './observers.ts';
 import { TlsEndpoint } from './tls-endpoint.ts';
 import { TunnelHost } from './tunnel-host.ts';
@@ -36,7 +36,9 @@ export class DataPlane {
   readonly #control: ControlSocket | null;
   readonly #observers: Observers;
   readonly #driver: Driver;
-  readonly #memory: MemoryReports;
+  readonly #leases: LeaseReports;
+  readonly #codeWaits = new Map<number, () => void>();
+  #lastCode = 0;
   #inForce: DataPlaneConfig;
   #admin: AdminServer | undefined;
   #isServing = false;
@@ -67,7 +69,7 @@ export class DataPlane {
       now: Date.now,
       tokens: this.#tokens,
       usedTotpSteps: memory.totpSteps,
-      onTotpUsed: () => this.#memory.tellSoon(),
+      onTotpUsed: () => this.#keepCodes(),
     });
     this.#authenticator = new LoginAuthenticator({ now: Date.now, local: this.#local });
     this.#authenticator.reconfigure(config);
@@ -108,10 +110,10 @@ export class DataPlane {
       onLogin: (seconds) => this.#observers.metrics.loginTook(seconds),
       onFault: (error, input) => this.#observers.onFault(error, input),
     });
-    this.#memory = new MemoryReports({
-      revision: () => `${this.#engine.leaseRevision()} ${JSON.stringify(this.#local.usedTotpSteps())}`,
-      read: () => ({ leases: this.#engine.leases(), totpSteps: this.#local.usedTotpSteps() }),
-      send: (memory) => send({ kind: 'memory', memory }),
+    this.#leases = new LeaseReports({
+      revision: () => this.#engine.leaseRevision(),
+      read: () => this.#engine.leases(),
+      send: (leases) => send({ kind: 'leases', leases }),
     });
   }
 
@@ -151,19 +153,33 @@ export class DataPlane {
     return found;
   }
 
+  /** The supervisor has written what `codesUsed` of this number told. */
+  codesKept(sequence: number): void {
+    this.#codeWaits.get(sequence)?.();
+    this.#codeWaits.delete(sequence);
+  }
+
   /** Says goodbye to the clients, for at most `limitMs`, and ends everything it started. */
   async stop(reason: string, limitMs: number): Promise<void> {
     this.#isServing = false;
     this.#log.info({ reason }, 'Stopping');
     await this.#driver.shutdown(limitMs);
-    this.#memory.tell();
-    this.#memory.close();
+    this.#leases.tell();
+    this.#leases.close();
     this.#control?.close();
     await this.#tunnel.stop();
     await this.#admin?.close();
     this.#observers.close();
     this.#log.info('Stopped');
     await this.#sink.flush(LOG_FLUSH_MS);
+  }
+
+  #keepCodes(): Promise<void> {
+    const { promise, resolve } = Promise.withResolvers<void>();
+    this.#lastCode += 1;
+    this.#codeWaits.set(this.#lastCode, resolve);
+    this.#send({ kind: 'codesUsed', sequence: this.#lastCode, totpSteps: this.#local.usedTotpSteps() });
+    return promise;
   }
 
   async #serve(start: DataPlaneStart): Promise<void> {

@@ -134,7 +134,7 @@ const TARGETS: readonly FuzzTarget[] = [
     mustReach: ['refused', 'leases', 'started'],
     cost: 15,
     feed(input, reached) {
-      writeFileSync(join(state.path, 'memory.json'), input);
+      for (const file of ['leases.json', 'used-codes.json']) writeFileSync(join(state.path, file), input);
       let trouble = '';
       const { current } = new PersistedMemory(state, (reason) => (trouble = reason));
       if (trouble !== '') reached('refused');

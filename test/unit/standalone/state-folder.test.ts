@@ -121,21 +121,26 @@ test('a record is there while there is something to undo, and a damaged one is n
 
 test('memory survives a restart; damaged, it is given up; unwritable, it is reported once', (t) => {
   const folder = StateFolder.create(temporary(t));
-  const memory = { leases: [{ identity: 'alice', address: '10.77.0.2', freedAt: null }], totpSteps: [] };
+  const memory = {
+    leases: [{ identity: 'alice', address: '10.77.0.2', freedAt: null }],
+    totpSteps: [{ user: 'alice', step: 7 }],
+  };
   const troubles: string[] = [];
   const report = (reason: string): unknown => troubles.push(reason);
-  new PersistedMemory(folder, report).update(memory);
+  const first = new PersistedMemory(folder, report);
+  first.keepLeases(memory.leases);
+  first.keepCodes(memory.totpSteps);
   assert.deepEqual(new PersistedMemory(folder, report).current, memory);
   assert.deepEqual(troubles, []);
-  writeFileSync(folder.pathOf('memory.json'), 'not json');
-  assert.deepEqual(new PersistedMemory(folder, report).current, { leases: [], totpSteps: [] });
+  writeFileSync(folder.pathOf('leases.json'), 'not json');
+  assert.deepEqual(new PersistedMemory(folder, report).current, { ...memory, leases: [] });
   assert.equal(troubles.length, 1);
 
   const kept = new PersistedMemory(StateFolder.create(join(folder.path, 'sub')), report);
-  mkdirSync(folder.pathOf('sub', 'memory.json'));
-  kept.update(memory);
-  kept.update(memory);
+  mkdirSync(folder.pathOf('sub', 'leases.json'));
+  kept.keepLeases(memory.leases);
+  kept.keepLeases(memory.leases);
   assert.equal(troubles.length, 2);
-  assert.deepEqual(kept.current, memory);
-  assert.equal(existsSync(folder.pathOf('sub', 'memory.json')), true);
+  assert.deepEqual(kept.current.leases, memory.leases);
+  assert.equal(existsSync(folder.pathOf('sub', 'leases.json')), true);
 });

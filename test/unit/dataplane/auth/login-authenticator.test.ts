@@ -249,6 +249,27 @@ suite('Login', () => {
     assert.equal(reasonOf(await logIn()), 'bad-code');
   });
 
+  test('[C80] a code lets in only once it is written down, and not a user who is gone by then', async () => {
+    const waits: (() => void)[] = [];
+    const told = Promise.withResolvers<void>();
+    const onTotpUsed = () => {
+      const { promise, resolve } = Promise.withResolvers<void>();
+      waits.push(resolve);
+      told.resolve();
+      return promise;
+    };
+    const local = new LocalProvider({ ...providerOptions(), onTotpUsed });
+    const authenticator = authenticatorFor({ mfa: true }, local);
+    const password = challenge('pä$$:word', totpCode(SECRET, totpStep(now)));
+    const login = ask(authenticator, { username: 'alice', password });
+    await told.promise;
+    assert.deepEqual(authenticator.totpSteps(), [{ user: 'alice', step: totpStep(now) }]);
+    assert.equal(await Promise.race([login, 'still waiting']), 'still waiting');
+    authenticator.reconfigure(configFor({ mfa: true, users: [] }));
+    for (const kept of waits) kept();
+    assert.equal(reasonOf(await login), 'user-changed');
+  });
+
   test('a code spent by two logins at once lets one in', async () => {
     const authenticator = authenticatorFor({ mfa: true });
     const password = challenge('pä$$:word', totpCode(SECRET, totpStep(now)));
