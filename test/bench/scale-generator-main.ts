@@ -45,7 +45,7 @@ class Generator {
       case 'login':
         return this.#login(request.from, request.to, request.perSecond ?? Infinity);
       case 'state':
-        return this.#state(request.sinceMs - CLOCK_OFFSET_MS);
+        return this.#state(request.sinceMs - CLOCK_OFFSET_MS, request.detail);
       case 'traffic':
         return this.#traffic(request);
       case 'probe':
@@ -63,7 +63,7 @@ class Generator {
     return new ScaleClient(index, {
       transmit: (bytes) => this.#sockets.transmit(index, bytes),
       secureContext: () => this.#contextFor(index % this.#plan.certificates),
-      onConnected: () => undefined,
+      onConnected: (client) => this.#touch(client),
       onInner: (_client, inner) => {
         if (isEchoReply(inner)) this.#onEcho(readStamp(inner));
       },
@@ -106,24 +106,30 @@ class Generator {
     }
   }
 
-  #state(sinceMs: number): GeneratorState {
+  #state(sinceMs: number, detail: 'counts' | 'times'): GeneratorState {
     const now = performance.now();
-    const ascending = (a: number, b: number): number => a - b;
-    const connected = this.#clients.filter((client) => client.isConnected);
     const failures: Record<string, number> = {};
-    for (const { lastFailure } of this.#clients)
-      if (lastFailure !== '') failures[lastFailure] = (failures[lastFailure] ?? 0) + 1;
+    const counts = { connected: 0, attempts: 0, restarts: 0, alive: 0, back: 0 };
+    const backAfterMs: number[] = [];
+    const loginMs: number[] = [];
+    for (const client of this.#clients) {
+      counts.attempts += client.attempts;
+      counts.restarts += client.restarts;
+      if (client.lastFailure !== '') failures[client.lastFailure] = (failures[client.lastFailure] ?? 0) + 1;
+      if (!client.isConnected) continue;
+      counts.connected += 1;
+      if (now - client.lastHeard < ALIVE_MS) counts.alive += 1;
+      if (client.connectedAt >= sinceMs) counts.back += 1;
+      if (detail === 'counts') continue;
+      loginMs.push(client.connectedAt - client.startedAt);
+      if (client.connectedAt >= sinceMs) backAfterMs.push(client.connectedAt - sinceMs);
+    }
+    const ascending = (a: number, b: number): number => a - b;
     const { user, system } = process.cpuUsage();
     return {
-      connected: connected.length,
-      attempts: this.#clients.reduce((sum, client) => sum + client.attempts, 0),
-      restarts: this.#clients.reduce((sum, client) => sum + client.restarts, 0),
-      alive: connected.filter((client) => now - client.lastHeard < ALIVE_MS).length,
-      backAfterMs: connected
-        .filter((client) => client.connectedAt >= sinceMs)
-        .map((client) => client.connectedAt - sinceMs)
-        .sort(ascending),
-      loginMs: connected.map((client) => client.connectedAt - client.startedAt).sort(ascending),
+      ...counts,
+      backAfterMs: backAfterMs.sort(ascending),
+      loginMs: loginMs.sort(ascending),
       failures,
       residentBytes: process.memoryUsage.rss(),
       cpuSeconds: (user + system) / 1e6,

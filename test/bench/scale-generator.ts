@@ -33,8 +33,8 @@ export class LoadGenerator {
     await this.#ask({ kind: 'login', from, to, perSecond });
   }
 
-  async state(sinceMs = 0): Promise<GeneratorState> {
-    return (await this.#ask({ kind: 'state', sinceMs })) as GeneratorState;
+  async state(sinceMs = 0, detail: 'counts' | 'times' = 'counts'): Promise<GeneratorState> {
+    return (await this.#ask({ kind: 'state', sinceMs, detail })) as GeneratorState;
   }
 
   async traffic(request: Omit<Extract<GeneratorRequest, { kind: 'traffic' }>, 'kind'>): Promise<TrafficResult> {

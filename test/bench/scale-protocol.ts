@@ -5,7 +5,8 @@ export type GeneratorRequest =
   | { readonly kind: 'setup'; readonly plan: GeneratorPlan }
   /** Begins logins of clients [from, to), so many per second; Infinity (null in JSON) for all at once. */
   | { readonly kind: 'login'; readonly from: number; readonly to: number; readonly perSecond: number | null }
-  | { readonly kind: 'state'; readonly sinceMs: number }
+  /** Counts are cheap; times of 20,000 clients are not. */
+  | { readonly kind: 'state'; readonly sinceMs: number; readonly detail: 'counts' | 'times' }
   /** Echo requests through the tunnel from clients [from, to), each so many per second. */
   | {
       readonly kind: 'traffic';
@@ -42,9 +43,11 @@ export interface GeneratorState {
   readonly restarts: number;
   /** Clients that are connected and heard the server within the last 25 s (two pings and a half). */
   readonly alive: number;
-  /** Times from `sinceMs` to the connection of each that connected after it, sorted; ms. */
+  /** Clients that connected after `sinceMs`. */
+  readonly back: number;
+  /** With times: from `sinceMs` to the connection of each of them, sorted; ms. */
   readonly backAfterMs: readonly number[];
-  /** Times from a client's first try of its last login to its connection; sorted; ms. */
+  /** With times: from the first try of a client's last login to its connection, sorted; ms. */
   readonly loginMs: readonly number[];
   readonly failures: Readonly<Record<string, number>>;
   /** Resident memory and CPU time of the generator. */
