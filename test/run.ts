@@ -3,7 +3,7 @@
 import { existsSync, readdirSync } from 'node:fs';
 import { join, relative } from 'node:path';
 import { fuzzLinesIn } from './support/fuzz-report.ts';
-import { runTestFile, type FileReport } from './support/test-file.ts';
+import { killRunningFiles, runTestFile, type FileReport } from './support/test-file.ts';
 import { missingForNamespaceTests } from './support/requirements.ts';
 import { sweepLeftovers } from './support/sweep.ts';
 
@@ -39,6 +39,17 @@ const reports: FileReport[] = [];
 const missing = missingForNamespaceTests();
 if (missing.length > 0 && suites.some(({ name }) => ['system', 'interop', 'faults'].includes(name))) {
   console.log(`The tests in namespaces are skipped, because this machine lacks: ${missing.join('; ')}`);
+}
+
+for (const signal of ['SIGINT', 'SIGTERM'] as const) {
+  process.on(signal, () => {
+    killRunningFiles();
+    // Their ends have to be seen before their leftovers count as orphans.
+    setTimeout(() => {
+      sweepLeftovers();
+      process.exit(1);
+    }, 500);
+  });
 }
 
 for (const suite of suites) {

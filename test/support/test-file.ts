@@ -19,7 +19,7 @@ export async function runTestFile(options: {
   readonly timeoutS: number;
 }): Promise<FileReport> {
   const started = performance.now();
-  const folder = mkdtempSync(join(tmpdir(), 'cvt-report-'));
+  const folder = mkdtempSync(join(tmpdir(), `cvt-${process.pid}-report-`));
   const destination = join(folder, 'outcomes');
   try {
     const { problem, output } = await runToEnd(options.file, destination, options.timeoutS);
@@ -46,6 +46,7 @@ function runToEnd(
     [`--test-reporter=${reporter}`, `--test-reporter-destination=${destination}`, file],
     { stdio: ['ignore', 'pipe', 'pipe'], detached: true },
   );
+  if (child.pid !== undefined) running.add(child.pid);
   let output = '';
   const keep = (chunk: Buffer): void => {
     output = (output + chunk.toString('utf8')).slice(-OUTPUT_KEPT);
@@ -60,6 +61,7 @@ function runToEnd(
   return new Promise((resolve) => {
     child.on('exit', (code, signal) => {
       clearTimeout(timer);
+      if (child.pid !== undefined) running.delete(child.pid);
       // A test that leaves a child behind must not outlive its file.
       killGroup(child.pid);
       const problem = timedOut
@@ -72,6 +74,11 @@ function runToEnd(
       resolve({ problem, output });
     });
   });
+}
+
+/** Ends what runs now, so that an interrupted run leaves no process behind. */
+export function killRunningFiles(): void {
+  for (const pid of running) killGroup(pid);
 }
 
 function killGroup(pid: number | undefined): void {
@@ -96,4 +103,5 @@ function readOutcomes(path: string): TestOutcome[] {
     .map((line) => JSON.parse(line) as TestOutcome);
 }
 
+const running = new Set<number>();
 const OUTPUT_KEPT = 20_000;
