@@ -64,7 +64,7 @@ const TARGETS: readonly FuzzTarget[] = [
         .map((name) => readFileSync(join(ROOT, 'examples', 'quickstart', name), 'utf8')),
     ].map((text) => utf8Bytes(text)),
     mustReach: ['parsed', 'valid', 'compiled'],
-    cost: 15,
+    cost: 30,
     feed(input, reached) {
       const files = [{ path: 'fuzz.yaml', text: utf8Text(input) }];
       const { set, findings, compiled } = checkManifests(files, validator, { quotas: DEFAULT_QUOTAS, now: NOW });
