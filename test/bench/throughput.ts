@@ -10,6 +10,7 @@ import { benchLogins } from './login-bench.ts';
 import { describeMachine } from './machine.ts';
 import { benchPackets } from './packets-bench.ts';
 import { Report } from './report.ts';
+import { benchRules } from './rules-bench.ts';
 import { benchSegmentingPeer } from './segmenting-bench.ts';
 import { benchStockClient } from './stock-client-bench.ts';
 
@@ -20,6 +21,7 @@ const SECTIONS: Readonly<Record<string, (context: BenchContext) => Promise<void>
   packets: benchPackets,
   latency: benchLatency,
   logins: benchLogins,
+  rules: benchRules,
 };
 
 const missing = missingForNamespaceTests();
