@@ -1,5 +1,5 @@
 import { objectKey } from '../api/names.ts';
-import { secretFindings } from '../operator/endpoint/checks/secret-findings.ts';
+import { secretFindings, type ToleratedSecret } from '../operator/endpoint/checks/secret-findings.ts';
 import type { Quotas } from '../operator/endpoint/checks/quotas.ts';
 import { compileSet, type CompileSetInput, type CompileSetResult } from '../operator/endpoint/compile-set.ts';
 import type { CompileFinding } from '../operator/endpoint/compile-types.ts';
@@ -16,8 +16,8 @@ export interface CheckOptions {
   readonly now: number;
   /** Where Secrets that are not among the manifests may be. */
   readonly lookup?: CoreObjectLookup;
-  /** What a revocation list that can't be used is; an error unless said otherwise. */
-  readonly unusableRevocationList?: 'warning';
+  /** Faults of Secrets that are warnings only; none unless said otherwise. */
+  readonly tolerated?: ReadonlySet<ToleratedSecret>;
   /** What a running gateway knows. */
   readonly running?: Pick<CompileSetInput, 'rollouts' | 'previous' | 'previousStatuses' | 'epoch'>;
 }
@@ -62,7 +62,7 @@ export function checkManifests(
   const aboutSecrets = set.resources.endpoints.flatMap((endpoint): readonly CompileFinding[] => {
     const { namespace, name } = endpoint.metadata;
     const found = facts.get(objectKey('ClientVpnEndpoint', namespace, name));
-    return found === undefined ? [] : secretFindings(endpoint, found, options.unusableRevocationList);
+    return found === undefined ? [] : secretFindings(endpoint, found, options.tolerated);
   });
   const compileFindings = [...compiled.findings, ...aboutSecrets].filter((finding) => !isEcho(set, finding));
   const placed = compileFindings.map((finding) => placeFinding(set, finding));

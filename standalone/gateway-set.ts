@@ -65,7 +65,7 @@ export async function readGatewaySet(
     checkManifests(files, options.validator, {
       quotas: options.quotas,
       now,
-      unusableRevocationList: 'warning',
+      tolerated: new Set(running === null ? ['unusable-list'] : ['unusable-list', 'outdated-certificate']),
       lookup: (kind, namespace, name) => options.madeSecrets.get(`${kind}/${namespace}/${name}`),
       running: { ...NOTHING_RUNS, epoch: options.epoch, previous: previousSnapshots(running) },
     });

@@ -12,7 +12,8 @@ import { storeClientConfigSource } from '../../../standalone/client-config-sourc
 import { formatFinding } from '../../../standalone/findings.ts';
 import { readGatewaySet, type GatewaySetOptions, type ServedSet } from '../../../standalone/gateway-set.ts';
 import { StateFolder } from '../../../standalone/state-folder.ts';
-import { endpoint, ENDPOINT, rule, targetNetwork, users, yamlOf } from '../../support/manifests.ts';
+import { mint, SERVER_AUTH } from '../../support/certificates.ts';
+import { endpoint, ENDPOINT, rule, secret, targetNetwork, users, yamlOf } from '../../support/manifests.ts';
 
 const NOW = Date.UTC(2026, 10, 23);
 const now = (): Date => new Date(NOW);
@@ -141,6 +142,33 @@ for (const [what, change] of Object.entries({
     set.write(endpoint(change), targetNetwork());
     assert.match(await set.refused(running), new RegExp(`spec\\.${what}: .*; restart to apply`));
   });
+
+test('certificates that ran out keep a gateway from starting, and a running one takes edits all the same', async (t) => {
+  const { write, read, options } = bench(t, { autoPki: null });
+  const dates = { notBefore: new Date(NOW - 86_400_000), notAfter: new Date(NOW + 86_400_000) };
+  const authority = await mint({ commonName: 'CA', authority: true, ...dates });
+  const server = await mint({ commonName: 'server', issuer: authority, usages: [SERVER_AUTH], ...dates });
+  const secrets = [
+    secret('server', {
+      'tls.crt': server.certificatePem,
+      'tls.key': server.keyPem,
+      'ca.crt': authority.certificatePem,
+    }),
+    secret('clients', { 'ca.crt': authority.certificatePem }),
+  ];
+  const set = (...rules: object[]): void => write(endpoint(), targetNetwork(), ...secrets, ...rules);
+  set(rule('192.168.0.0/24'), rule('10.0.0.0/8'));
+  const running = await read();
+  set(rule('192.168.0.0/24'));
+  const later = NOW + 20 * 365 * 86_400_000;
+  const edited = await readGatewaySet(options, running, later);
+  assert.equal(edited.set?.config.snapshot.rules.length, 1, edited.findings.map(formatFinding).join('\n'));
+  const started = await readGatewaySet(options, null, later);
+  assert.equal(started.set, null);
+  const found = started.findings.map(formatFinding).join('\n');
+  assert.match(found, /serverCertificate\.secretRef\.name: Expired/);
+  assert.match(found, /mutual\.clientCA: ClientCAExpired/);
+});
 
 test('a set without what is being served is refused, an empty one too', async (t) => {
   const set = bench(t);

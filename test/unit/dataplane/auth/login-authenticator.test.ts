@@ -264,7 +264,7 @@ suite('Login', () => {
     const login = ask(authenticator, { username: 'alice', password });
     await told.promise;
     assert.deepEqual(authenticator.totpSteps(), [{ user: 'alice', step: totpStep(now) }]);
-    assert.equal(await Promise.race([login, 'still waiting']), 'still waiting');
+    assert.equal(await Promise.race([login, Promise.resolve('still waiting')]), 'still waiting');
     authenticator.reconfigure(configFor({ mfa: true, users: [] }));
     for (const kept of waits) kept();
     assert.equal(reasonOf(await login), 'user-changed');
