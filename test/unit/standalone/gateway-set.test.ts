@@ -144,7 +144,7 @@ for (const [what, change] of Object.entries({
   });
 
 test('certificates that ran out keep a gateway from starting, and a running one takes edits all the same', async (t) => {
-  const { write, read, options } = bench(t, { autoPki: null });
+  const manifests = bench(t, { autoPki: null });
   const dates = { notBefore: new Date(NOW - 86_400_000), notAfter: new Date(NOW + 86_400_000) };
   const authority = await mint({ commonName: 'CA', authority: true, ...dates });
   const server = await mint({ commonName: 'server', issuer: authority, usages: [SERVER_AUTH], ...dates });
@@ -156,14 +156,14 @@ test('certificates that ran out keep a gateway from starting, and a running one 
     }),
     secret('clients', { 'ca.crt': authority.certificatePem }),
   ];
-  const set = (...rules: object[]): void => write(endpoint(), targetNetwork(), ...secrets, ...rules);
+  const set = (...rules: object[]): void => manifests.write(endpoint(), targetNetwork(), ...secrets, ...rules);
   set(rule('192.168.0.0/24'), rule('10.0.0.0/8'));
-  const running = await read();
+  const running = await manifests.read();
   set(rule('192.168.0.0/24'));
   const later = NOW + 20 * 365 * 86_400_000;
-  const edited = await readGatewaySet(options, running, later);
+  const edited = await readGatewaySet(manifests.options, running, later);
   assert.equal(edited.set?.config.snapshot.rules.length, 1, edited.findings.map(formatFinding).join('\n'));
-  const started = await readGatewaySet(options, null, later);
+  const started = await readGatewaySet(manifests.options, null, later);
   assert.equal(started.set, null);
   const found = started.findings.map(formatFinding).join('\n');
   assert.match(found, /serverCertificate\.secretRef\.name: Expired/);
