@@ -1,11 +1,12 @@
 import type { Remote } from '../sessions/engine-io.ts';
 import { SOCKET_ADDRESS_BYTES } from '../data-channel.ts';
 import { PacketBatch } from '../tunnel/packet-batch.ts';
+import { ControlQueue } from './control-queue.ts';
 import { GRO_SEGMENTS_MAX, type NativeAddon, RECEIVE_REGION_BYTES } from './native-addon.ts';
 import { ResetGate } from './reset-gate.ts';
 
-/** Datagrams handled before the event loop gets its turn again: floods must not starve TLS and timers. */
-const TURN_BUDGET = 256;
+/** Datagrams read before the event loop gets its turn again: floods must not starve TLS and timers. */
+const TURN_BUDGET = 1_024;
 
 /** Of one receive call; with GRO a message may be many datagrams. */
 const MESSAGES = 16;
@@ -22,14 +23,21 @@ export class ControlSocket {
   readonly #addon: NativeAddon;
   readonly #fd: number;
   readonly #batch: PacketBatch;
-  readonly #onDatagram: ControlSocketOptions['onDatagram'];
   readonly #gate = new ResetGate();
+  readonly #queue: ControlQueue;
+  #isClosed = false;
   readonly #stopWatching: () => void;
 
   constructor(options: ControlSocketOptions) {
     this.#addon = options.addon;
     this.#fd = options.fd;
-    this.#onDatagram = options.onDatagram;
+    this.#queue = new ControlQueue({
+      handle: (wire, bytes) => {
+        if (!this.#isClosed) options.onDatagram(udpRemote(options.addon, wire), bytes);
+      },
+      now: () => options.addon.monotonicMs(),
+      schedule: (turn) => setImmediate(turn),
+    });
     this.#batch = new PacketBatch(options.addon, {
       slots: MESSAGES * GRO_SEGMENTS_MAX,
       bytes: MESSAGES * RECEIVE_REGION_BYTES.gro,
@@ -43,12 +51,18 @@ export class ControlSocket {
     return this.#gate.refused;
   }
 
+  /** Datagrams dropped because too many others waited. */
+  get queueDrops(): number {
+    return this.#queue.dropped;
+  }
+
   /** Sends one control packet; a full socket buffer loses it, and the reliability layer sends it again. */
   send(remote: Extract<Remote, { kind: 'udp' }>, bytes: Uint8Array): void {
     this.#addon.udpSendTo(this.#fd, bytes, remote.wire);
   }
 
   close(): void {
+    this.#isClosed = true;
     this.#stopWatching();
     this.#addon.close(this.#fd);
     this.#addon.releaseBatch(this.#batch.handle);
@@ -56,19 +70,20 @@ export class ControlSocket {
 
   #drain(): void {
     const { bytes, offset, length, source, remotes } = this.#batch;
-    for (let handled = 0; handled < TURN_BUDGET;) {
+    for (let read = 0; read < TURN_BUDGET;) {
       const count = this.#addon.udpReceive(this.#fd, this.#batch.handle);
-      if (count <= 0) return;
-      handled += count;
+      if (count <= 0) break;
+      read += count;
       const now = this.#addon.monotonicMs();
       for (let slot = 0; slot < count; slot++) {
         // Before anything is made of it: what a flood costs is decided here.
         if (!this.#gate.admits(length[slot] === 0 ? undefined : bytes[offset[slot]], now)) continue;
         const row = source[slot] * SOCKET_ADDRESS_BYTES;
-        const remote = udpRemote(this.#addon, remotes.slice(row, row + SOCKET_ADDRESS_BYTES));
-        this.#onDatagram(remote, bytes.slice(offset[slot], offset[slot] + length[slot]));
+        const wire = remotes.slice(row, row + SOCKET_ADDRESS_BYTES);
+        this.#queue.push(wire, bytes.slice(offset[slot], offset[slot] + length[slot]));
       }
     }
+    this.#queue.turn();
   }
 }
 

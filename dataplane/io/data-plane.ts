@@ -98,6 +98,7 @@ export class DataPlane {
       config,
       local: this.#local,
       openingsRefused: () => this.#control?.openingsRefused ?? 0,
+      queueDrops: () => this.#control?.queueDrops ?? 0,
     });
     this.#driver = new Driver({
       addon,

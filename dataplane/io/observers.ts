@@ -18,6 +18,8 @@ export interface ObserverOptions {
   readonly local: LocalProvider;
   /** Session openings that the control socket dropped unread. */
   readonly openingsRefused: () => number;
+  /** Datagrams that found the control thread's queue full. */
+  readonly queueDrops: () => number;
   readonly config: DataPlaneConfig;
 }
 
@@ -45,6 +47,7 @@ export class Observers {
           ...tunnel.counters().drops,
           ...Object.fromEntries(engine.stats().drops),
           'opening-flood': options.openingsRefused(),
+          'control-queue-full': options.queueDrops(),
         }),
         batches: () => tunnel.counters().batches,
         addressPool: () => {

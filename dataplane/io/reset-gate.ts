@@ -13,8 +13,7 @@ export class ResetGate {
 
   /** @param nowMs of a monotonic clock */
   admits(firstByte: number | undefined, nowMs: number): boolean {
-    const opcode = opcodeOf(firstByte ?? 0);
-    if (opcode !== Opcode.HardResetClientV2 && opcode !== Opcode.HardResetClientV3) return true;
+    if (!isOpening(firstByte)) return true;
     const window = Math.floor(nowMs / WINDOW_MS);
     if (window !== this.#window) {
       this.#window = window;
@@ -27,6 +26,12 @@ export class ResetGate {
     this.#admitted += 1;
     return true;
   }
+}
+
+/** Whether a datagram that begins like this asks for a session. */
+export function isOpening(firstByte: number | undefined): boolean {
+  const opcode = opcodeOf(firstByte ?? 0);
+  return opcode === Opcode.HardResetClientV2 || opcode === Opcode.HardResetClientV3;
 }
 
 const WINDOW_MS = 10;
