@@ -12,8 +12,6 @@ interface Suite {
   /** Files at once: namespace tests use the machine's two cores for client and gateway. */
   readonly concurrency: number;
   readonly fileTimeoutS: number;
-  /** Real processes on real clocks: a neighbour on the machine can starve them for seconds. */
-  readonly realTime?: true;
 }
 
 const SUITES: readonly Suite[] = [
@@ -22,10 +20,10 @@ const SUITES: readonly Suite[] = [
   { name: 'golden', concurrency: 2, fileTimeoutS: 120 },
   { name: 'sim', concurrency: 2, fileTimeoutS: 300 },
   { name: 'fuzz', concurrency: 2, fileTimeoutS: 600 + 40 * Number(process.env['FUZZ_SECONDS'] ?? 0) },
-  { name: 'system', concurrency: 1, fileTimeoutS: 300, realTime: true },
-  { name: 'interop', concurrency: 1, fileTimeoutS: 600, realTime: true },
-  { name: 'hostile', concurrency: 1, fileTimeoutS: 300, realTime: true },
-  { name: 'faults', concurrency: 1, fileTimeoutS: 600, realTime: true },
+  { name: 'system', concurrency: 1, fileTimeoutS: 300 },
+  { name: 'interop', concurrency: 1, fileTimeoutS: 600 },
+  { name: 'hostile', concurrency: 1, fileTimeoutS: 300 },
+  { name: 'faults', concurrency: 1, fileTimeoutS: 600 },
 ];
 
 const root = join(import.meta.dirname, '..');
@@ -37,11 +35,9 @@ const nameParts = suites.length === 1 ? arguments_.slice(1) : arguments_;
 const insideCi = process.env['CI'] === 'true';
 const started = performance.now();
 const reports: FileReport[] = [];
-const again: { readonly suite: Suite; readonly path: string; readonly first: FileReport }[] = [];
-const unsteady: string[] = [];
 
 const missing = missingForNamespaceTests();
-if (missing.length > 0 && suites.some(({ realTime }) => realTime)) {
+if (missing.length > 0 && suites.some(({ name }) => ['system', 'interop', 'faults'].includes(name))) {
   console.log(`The tests in namespaces are skipped, because this machine lacks: ${missing.join('; ')}`);
 }
 
@@ -62,7 +58,6 @@ for (const suite of suites) {
   console.log(`\n${suite.name}`);
   await runSuite(suite, files);
 }
-await runAgain();
 sweepLeftovers();
 
 const count = (result: string) =>
@@ -76,10 +71,6 @@ console.log(`\n${reports.length} files in ${((performance.now() - started) / 100
 if (skipped > 0) {
   console.log('\nSkipped:');
   for (const { file, outcome } of all('skipped')) console.log(`  ${file}: ${outcome.name} (${outcome.detail})`);
-}
-if (unsteady.length > 0) {
-  console.log('\nFailed first and passed when run again at the end, which is worth a look:');
-  for (const line of unsteady) console.log(`  ${line}`);
 }
 if (failed > 0) {
   console.log('\nFailed:');
@@ -106,33 +97,15 @@ async function runSuite(suite: Suite, files: readonly string[]): Promise<void> {
   const worker = async (): Promise<void> => {
     for (let file = queue.shift(); file !== undefined; file = queue.shift()) {
       const report = await runTestFile({ file, name: relative(root, file), timeoutS: suite.fileTimeoutS });
+      reports.push(report);
       printReport(report);
-      if (suite.realTime === true && failuresOf(report).length > 0) again.push({ suite, path: file, first: report });
-      else reports.push(report);
     }
   };
   await Promise.all(Array.from({ length: suite.concurrency }, worker));
 }
 
-/** A file of a real-time suite that failed gets one more try, after everything else, and its failure stays on show. */
-async function runAgain(): Promise<void> {
-  if (again.length > 0) console.log('\nonce more');
-  for (const { suite, path, first } of again) {
-    const report = await runTestFile({ file: path, name: first.file, timeoutS: suite.fileTimeoutS });
-    reports.push(report);
-    printReport(report);
-    if (failuresOf(report).length === 0)
-      for (const { name } of failuresOf(first)) unsteady.push(`${first.file}: ${name}`);
-  }
-}
-
-function failuresOf({ outcomes }: FileReport): FileReport['outcomes'] {
-  return outcomes.filter(({ result }) => result === 'failed');
-}
-
-function printReport(report: FileReport): void {
-  const { file, outcomes, seconds, output } = report;
-  const failures = failuresOf(report);
+function printReport({ file, outcomes, seconds, output }: FileReport): void {
+  const failures = outcomes.filter(({ result }) => result === 'failed');
   const passed = outcomes.filter(({ result }) => result === 'passed').length;
   const left = outcomes.length - passed - failures.length;
   const counts = [
