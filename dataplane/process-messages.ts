@@ -51,6 +51,8 @@ export interface EngineTimers {
   readonly lingerMs: number;
   readonly retransmitMs: number;
   readonly transitionWindowMs: number;
+  /** Least time between renewals that a client starts. */
+  readonly clientRenewalPauseMs: number;
   /** What counts as an hour of the session limit; absent: an hour. */
   readonly sessionHourMs?: number;
 }

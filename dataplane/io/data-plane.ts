@@ -246,6 +246,7 @@ const DEFAULT_TIMERS: EngineTimers = {
   lingerMs: 5_000,
   retransmitMs: 2_000,
   transitionWindowMs: 3_600_000,
+  clientRenewalPauseMs: 10_000,
 };
 const TUN_MTU_BYTES = 1_500;
 const LOG_FLUSH_MS = 500;

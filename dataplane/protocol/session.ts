@@ -21,6 +21,8 @@ export interface SessionPort {
   tlsClose(key: KeyState): void;
   /** Whether this much more of an unfinished key-method message may be kept. */
   mayCollect(key: KeyState, bytes: number): boolean;
+  /** The client has begun to renew, whether it may now or must ask again. */
+  onSoftReset(): void;
   /** The client asked for a new key and got it under way. */
   onClientRenewal(key: KeyState): void;
   onKeyMethod(key: KeyState, message: KeyMethodMessage): void;
@@ -297,9 +299,11 @@ export class Session {
 
   #acceptSoftReset(packet: ControlPacket, nowMs: number): KeyState | undefined {
     if (packet.opcode !== Opcode.SoftResetV1 || packet.messageId !== 0) return undefined;
-    if (!this.#mayRenew || this.#negotiating !== undefined || nowMs < this.#clientRenewalFromMs) return undefined;
+    if (!this.#mayRenew || this.#negotiating !== undefined) return undefined;
     const expected = [nextKeyId(this.#current.keyId), nextKeyId(this.#lastKeyId)];
     if (!expected.includes(packet.keyId)) return undefined;
+    this.#port.onSoftReset();
+    if (nowMs < this.#clientRenewalFromMs) return undefined;
     this.#clientRenewalFromMs = nowMs + this.#options.timers.clientRenewalPauseMs;
     return this.#beginNegotiation(packet.keyId, nowMs);
   }

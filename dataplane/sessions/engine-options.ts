@@ -41,8 +41,6 @@ export interface EngineLimits {
   /** Control messages of a connected client, per second and in one burst. */
   readonly messagesPerSecond: number;
   readonly messagesBurst: number;
-  /** Least time between renewals that a client starts. */
-  readonly clientRenewalPauseMs: number;
   /** A renewal that failed is tried again after this long. */
   readonly renewalRetryMs: number;
   /** Repeated PUSH_REQUESTs are not answered again for this long. */
@@ -71,7 +69,6 @@ export const DEFAULT_LIMITS: EngineLimits = {
   clientKeyLifetimeS: null,
   messagesPerSecond: 10,
   messagesBurst: 50,
-  clientRenewalPauseMs: 10_000,
   renewalRetryMs: 60_000,
   pushRepeatMs: 30_000,
   handshakeBytes: 64 * 1024 * 1024,

@@ -7,7 +7,7 @@ import { onKeyMethod, proceed } from './login.ts';
 import { Peer, remoteText } from './peer.ts';
 import { answerPushRequest } from './pushing.ts';
 import { TokenBucket } from './rate-limit.ts';
-import { abandonRenewal, onClientRenewal } from './renewal.ts';
+import { abandonRenewal, finishKeySwitch, onClientRenewal } from './renewal.ts';
 import type { KeyState } from '../protocol/key-state.ts';
 import type { ClientMessage } from '../protocol/control-message.ts';
 
@@ -30,7 +30,7 @@ export function startPeer(state: EngineState, remote: Remote, start: SessionStar
       timers: {
         handWindowMs: options.timers.handWindowMs,
         retransmitMs: options.timers.retransmitMs,
-        clientRenewalPauseMs: limits.clientRenewalPauseMs,
+        clientRenewalPauseMs: options.timers.clientRenewalPauseMs,
         retiringControlMs: RETIRING_CONTROL_MS,
       },
       nowMs: state.now,
@@ -64,6 +64,7 @@ function portOf(state: EngineState, peer: Peer): SessionPort {
       state.handshakeBytes += bytes;
       return true;
     },
+    onSoftReset: () => finishKeySwitch(state, peer),
     onClientRenewal: () => onClientRenewal(peer),
     onKeyMethod(key, message) {
       if (peer.phase === 'opening' || peer.phase === 'connected') onKeyMethod(state, peer, key, message);

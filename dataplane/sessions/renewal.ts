@@ -12,12 +12,23 @@ import { refreshToken } from './pushing.ts';
 export function startRenewal(state: EngineState, peer: Peer): void {
   if (peer.phase !== 'connected') return;
   const key = peer.session.startRenewal(state.now);
+  if (key !== undefined) finishKeySwitch(state, peer);
   peer.renewAt = key === undefined ? state.now + state.limits.renewalRetryMs : Infinity;
 }
 
 /** The client renews by itself: ours is not needed. */
 export function onClientRenewal(peer: Peer): void {
   peer.renewAt = Infinity;
+}
+
+/**
+ * With a new negotiation the client lets go of the key before its newest. If that one still sends, because the client has
+ * said nothing under the newest yet, the newest takes over.
+ */
+export function finishKeySwitch(state: EngineState, { tunnel }: Peer): void {
+  if (tunnel?.isSwitching !== true) return;
+  state.command({ verb: 'swapKeys', peerId: tunnel.peerId });
+  tunnel.isSwitching = false;
 }
 
 /** The negotiation came to nothing, the key in use stays. */

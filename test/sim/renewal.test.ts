@@ -80,6 +80,35 @@ test('[P90] renews by itself, and sends on the new key once the client does', ()
   assert.equal(client.inner.length, 1);
 });
 
+for (const [when, pauseMs] of [
+  ['while it may', 20_000],
+  ['before it may', 5_000],
+] as const) {
+  test(`sends on the newest key once the client renews again, ${when}: it has let go of the key before`, () => {
+    const world = new SimulatedWorld({ timers: { renegotiateMs: 0 } });
+    const client = world.connect({ config: { keySwitchMs: 10_000_000 } });
+    const sendingKeyId = (): number | undefined => world.tunnel.peers.get(0)?.primary?.material.keyId;
+    client.handle({ kind: 'renew' });
+    world.advance(pauseMs);
+    assert.deepEqual([renewedKeys(world), sendingKeyId()], [[1], 0]);
+    client.tlsClient = { certificate: client.tlsClient.certificate, manner: 'no-finish' };
+    client.handle({ kind: 'renew' });
+    world.advance(100);
+    assert.deepEqual([renewedKeys(world), sendingKeyId()], [[1], 1]);
+    assert.equal(sendAndCount(world, client), 1);
+  });
+}
+
+test('sends on the newest key once it renews again itself', () => {
+  const world = new SimulatedWorld({ timers: { renegotiateMs: 600_000 } });
+  const client = world.connect({ config: { keySwitchMs: 10_000_000 } });
+  world.advance(600_000);
+  assert.equal(world.tunnel.peers.get(0)?.primary?.material.keyId, 0);
+  client.tlsClient = { certificate: client.tlsClient.certificate, manner: 'no-finish' };
+  world.advance(600_000);
+  assert.equal(world.tunnel.peers.get(0)?.primary?.material.keyId, 1);
+});
+
 test('[P91] counts keys 1 to 7 and then from 1 again, each working', () => {
   const world = new SimulatedWorld({ timers: { renegotiateMs: 0 } });
   const client = world.connect({ config: { keySwitchMs: 1_000 } });

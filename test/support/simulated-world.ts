@@ -24,6 +24,7 @@ export const TIMERS: EngineTimers = {
   lingerMs: 5_000,
   retransmitMs: 2_000,
   transitionWindowMs: 3_600_000,
+  clientRenewalPauseMs: 10_000,
 };
 
 export interface WorldOptions {

@@ -38,6 +38,7 @@ class SessionUnderTest {
         tlsWrite: () => undefined,
         tlsClose: () => undefined,
         mayCollect: () => true,
+        onSoftReset: () => undefined,
         onClientRenewal: () => undefined,
         onKeyMethod: () => undefined,
         onActive: () => undefined,
