@@ -230,7 +230,7 @@ test(
         const late = clientWith(world, bob, [], 2);
         await late.refused();
         await late.exited();
-        assert.ok(world.gateway.log.lines.slice(from).some((line) => line.includes(`"reason":"${logged}"`)));
+        await world.gateway.log.waitFor(new RegExp(`"reason":"${logged}"`), { from });
         assert.ok(await world.agent(1).reaches(TARGETS.vpc));
         if (reason === 'Expired') await first.exited();
         else assert.ok(await world.agent(0).reaches(TARGETS.vpc));

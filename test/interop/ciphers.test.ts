@@ -10,7 +10,7 @@ for (const cipher of ['AES-128-GCM', 'AES-256-GCM', 'CHACHA20-POLY1305']) {
   test(`a client that offers ${cipher} alone gets it`, { skip }, async (t) => {
     const world = await World.create(t);
     const client = await world.connect({ options: ['--data-ciphers', cipher] });
-    assert.ok(client.log.lines.some((line) => line.includes(`Data Channel: cipher '${cipher}'`)));
+    await client.log.waitFor(new RegExp(`Data Channel: cipher '${cipher}'`));
     assert.ok(await world.agent().reaches(TARGETS.vpc));
     assert.equal(world.gateway.connections()[0]?.cipher, cipher);
   });

@@ -26,6 +26,11 @@ export class LogLines {
     return this.lines.length;
   }
 
+  /** Whether nothing more can come. */
+  get ended(): boolean {
+    return this.#open === 0;
+  }
+
   /** The first line at or after `from` that matches. @throws WaitError with the last lines when time runs out or the stream ends. */
   async waitFor(
     pattern: RegExp,

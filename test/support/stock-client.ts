@@ -97,7 +97,8 @@ export class StockClient {
 
   /** Waits for the process to end by itself. */
   async exited(timeoutMs = 10_000): Promise<void> {
-    await waitFor('openvpn to end', () => this.#child.exitCode !== null || this.#child.signalCode !== null, timeoutMs);
+    const hasExited = (): boolean => this.#child.exitCode !== null || this.#child.signalCode !== null;
+    await waitFor('openvpn to end', () => hasExited() && this.log.ended, timeoutMs);
   }
 
   /** Ends the client as a person does, with its exit message. */
