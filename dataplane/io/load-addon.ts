@@ -49,7 +49,7 @@ type ColdCalls = Pick<
 interface NativeBinding extends Hot {
   registerBatch(arrays: BatchArrays, regionBytes: number): BatchHandle;
   udpOpen(local: Uint8Array, gro: number, receiveBufferBytes: number, sendBufferBytes: number, facts: Int32Array): void;
-  tunOpen(name: string, multiQueue: number, persist: number, owner: number, facts: Int32Array): void;
+  tunOpen(name: string, multiQueue: number, facts: Int32Array): void;
   tunOffload(fd: number, facts: Int32Array): void;
   keyInstall(
     cipher: number,
@@ -82,9 +82,9 @@ function withColdCalls(native: NativeBinding): NativeAddon {
       return { fd, gro: hasGro !== 0, gso: hasGso !== 0, port: boundPort, ...granted };
     },
     udpSendTo: singleSender(native, registerBatch),
-    tunOpen: ({ name, multiQueue, persist = false, owner = -1 }) => {
+    tunOpen: ({ name, multiQueue }) => {
       const facts = new Int32Array(3);
-      native.tunOpen(name, multiQueue ? 1 : 0, persist ? 1 : 0, owner, facts);
+      native.tunOpen(name, multiQueue ? 1 : 0, facts);
       return { fd: facts[0], tso: facts[1] !== 0, uso: facts[2] !== 0 };
     },
     tunOffload: (fd) => {

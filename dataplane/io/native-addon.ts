@@ -37,20 +37,17 @@ export interface NativeAddon {
 
   // ---- TUN -----------------------------------------------------------------------------------
   /** Creates (with the capability) or attaches to a TUN queue: IFF_TUN | IFF_NO_PI | IFF_VNET_HDR, plus IFF_MULTI_QUEUE. Turns TSO and USO offload on as far as granted. */
-  tunOpen(options: { name: string; multiQueue: boolean; persist?: boolean; owner?: number }): {
-    fd: number;
-    tso: boolean;
-    uso: boolean;
-  };
+  tunOpen(options: { name: string; multiQueue: boolean }): { fd: number; tso: boolean; uso: boolean };
   /** Re-enables offloads on an inherited descriptor. */
   tunOffload(fd: number): { tso: boolean; uso: boolean };
   /** Up to the batch's capacity of reads, packed one behind the other; each slot is one packet or super-packet with segmentBytes, headerBytes, checksum fields. @returns slots, 0 when empty, −errno. */
   tunRead(fd: number, batch: BatchHandle): number;
   /**
    * Writes slots [0, count) with verdict SEND. Consecutive TCP segments of one flow, in sequence, with a correct checksum
-   * leave as one super-packet (verified first: offload would hide a bad one). @returns inner packets written.
+   * leave as one super-packet (verified first: offload would hide a bad one), and so do UDP datagrams of equal length if
+   * `uso` is 1: the device takes those. @returns inner packets written.
    */
-  tunWrite(fd: number, batch: BatchHandle, count: number): number;
+  tunWrite(fd: number, batch: BatchHandle, count: number, uso: 0 | 1): number;
 
   // ---- AEAD ----------------------------------------------------------------------------------
   /** Copies the bytes into native memory; the caller wipes its own. @returns a handle ≥ 0, or −1 when the table is full. */

@@ -7,10 +7,12 @@ export class TunDevice {
   readonly batch: PacketBatch;
   readonly #addon: NativeAddon;
   readonly #fd: number;
+  readonly #uso: 0 | 1;
 
   constructor(addon: NativeAddon, fd: number) {
     this.#addon = addon;
     this.#fd = fd;
+    this.#uso = addon.tunOffload(fd).uso ? 1 : 0;
     this.batch = new PacketBatch(addon, { slots: READS, bytes: READ_BYTES, remotes: new Uint8Array(0) });
   }
 
@@ -23,7 +25,7 @@ export class TunDevice {
 
   /** What the device does not take is lost. */
   write(batch: PacketBatch, count: number): void {
-    this.#addon.tunWrite(this.#fd, batch.handle, count);
+    this.#addon.tunWrite(this.#fd, batch.handle, count, this.#uso);
   }
 }
 

@@ -96,17 +96,19 @@ size_t putPacketInfo(const SocketAddress& row, uint8_t* control) {
   return putControl(control, IPPROTO_IPV6, IPV6_PKTINFO, &info, sizeof info);
 }
 
+// Mostly best effort: what the kernel or the family does not have is done without.
+bool setOption(int fd, int level, int name, int value) { return setsockopt(fd, level, name, &value, sizeof value) == 0; }
+
 // Binds a new non-blocking socket, shared by SO_REUSEPORT, dual stack where the address is IPv6. @returns it or −errno.
 int bindSocket(int type, const SocketAddress& address) {
   sockaddr_storage local;
   const socklen_t length = toSockaddr(address, &local);
-  const int on = 1, off = 0;
   if (length == 0) return -EINVAL;
   const int fd = socket(local.ss_family, type | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
   if (fd < 0) return -errno;
-  bool ok = setsockopt(fd, SOL_SOCKET, SO_REUSEPORT, &on, sizeof on) == 0;
-  if (type == SOCK_STREAM) ok = ok && setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof on) == 0;
-  if (address.family == 6) ok = ok && setsockopt(fd, IPPROTO_IPV6, IPV6_V6ONLY, &off, sizeof off) == 0;
+  const bool ok = setOption(fd, SOL_SOCKET, SO_REUSEPORT, 1) &&
+                  (type != SOCK_STREAM || setOption(fd, SOL_SOCKET, SO_REUSEADDR, 1)) &&
+                  (address.family != 6 || setOption(fd, IPPROTO_IPV6, IPV6_V6ONLY, 0));
   if (ok && bind(fd, reinterpret_cast<sockaddr*>(&local), length) == 0) return fd;
   const int error = errno;
   close(fd);
@@ -118,9 +120,6 @@ int boundPort(int fd) {
   socklen_t length = sizeof local;
   return getsockname(fd, reinterpret_cast<sockaddr*>(&local), &length) == 0 ? ntohs(rowFrom(local).portNetworkOrder) : 0;
 }
-
-// Best effort: what the kernel or the family does not have is done without.
-void setOption(int fd, int level, int name, int value) { (void)setsockopt(fd, level, name, &value, sizeof value); }
 
 int32_t getOption(int fd, int level, int name) {
   int value = 0;
@@ -264,8 +263,7 @@ int64_t exported::udpOpen(Call& call) {
   setOption(fd, IPPROTO_IP, IP_MTU_DISCOVER, IP_PMTUDISC_DONT);
   setOption(fd, IPPROTO_IPV6, IPV6_MTU_DISCOVER, IPV6_PMTUDISC_DONT);
   if (gro != 0) setOption(fd, SOL_UDP, UDP_GRO, 1);
-  const int zero = 0;
-  const bool gso = setsockopt(fd, SOL_UDP, UDP_SEGMENT, &zero, sizeof zero) == 0;
+  const bool gso = setOption(fd, SOL_UDP, UDP_SEGMENT, 0);
   return writeFacts(facts, {fd, getOption(fd, SOL_UDP, UDP_GRO), gso, boundPort(fd), getOption(fd, SOL_SOCKET, SO_RCVBUF),
                             getOption(fd, SOL_SOCKET, SO_SNDBUF)});
 }

@@ -14,8 +14,6 @@
 
 namespace {
 
-constexpr size_t kReadBytes = 65536;
-
 // Writes fd, TSO, USO. The kernel takes USO for both families or not at all; without USO, and without any, older ones
 // are tried. @returns false, with errno, where the device has no virtio-net header.
 bool enableOffloads(int fd, const Bytes& facts) {
@@ -28,34 +26,37 @@ bool enableOffloads(int fd, const Bytes& facts) {
   return any || ioctl(fd, TUNSETOFFLOAD, 0ul) == 0;
 }
 
-// Decrypted TCP segments of one flow leave as one super-packet: one write, one pass through the kernel's stack.
-constexpr uint32_t kIpBytes = 20, kSuperPacketMax = 65535;
+// Decrypted TCP segments or UDP datagrams of one flow leave as one super-packet: one write, one pass through the kernel.
+constexpr uint32_t kIpBytes = 20, kUdpBytes = 8, kSuperPacketMax = 65535, kReadBytes = 65536;
 constexpr unsigned kOpenRuns = 4, kRunSegments = 128;
-constexpr uint8_t kAck = 0x10, kPush = 0x08;
+constexpr uint8_t kTcp = 6, kUdp = 17, kAck = 0x10, kPush = 0x08;
 
-// An IPv4 packet with a whole TCP header, no IP options and no fragmentation.
+// An IPv4 packet with a whole TCP or UDP header, no IP options and no fragmentation.
 struct Segment {
   uint8_t* ip;
   uint32_t length, headerBytes, payloadBytes;
   bool mergeable;  // payload, and no flag that means more than "here is data"
 
+  bool udp() const { return ip[9] == kUdp; }
   bool sameFlow(const uint8_t* other) const {
     return memcmp(ip + 12, other + 12, 8) == 0 && load<uint32_t>(ip + kIpBytes) == load<uint32_t>(other + kIpBytes);
   }
   bool intact() const {
-    const uint32_t tcpBytes = length - kIpBytes;
-    return foldSum(sumBytes(ip, kIpBytes)) == 0xffff &&
-           foldSum(sumBytes(ip + kIpBytes, tcpBytes, pseudoSum(ip, 6, tcpBytes))) == 0xffff;
+    const uint64_t pseudo = pseudoSum(ip, ip[9], length - kIpBytes);
+    return foldSum(sumBytes(ip, kIpBytes)) == 0xffff && foldSum(sumBytes(ip + kIpBytes, length - kIpBytes, pseudo)) == 0xffff;
   }
 };
 
 bool parse(uint8_t* ip, uint32_t length, Segment* out) {
-  if (length < kIpBytes + 20 || ip[0] != 0x45 || ip[9] != 6 || get16(ip + 2) != length) return false;
-  if ((get16(ip + 6) & 0x3fff) != 0) return false;
-  const uint32_t headerBytes = kIpBytes + (ip[kIpBytes + 12] >> 4) * 4u;
-  if (headerBytes < kIpBytes + 20 || headerBytes > length) return false;
-  const bool plain = (ip[kIpBytes + 13] & ~kPush) == kAck && (ip[kIpBytes + 12] & 0x0f) == 0 && length > headerBytes;
-  *out = {ip, length, headerBytes, length - headerBytes, plain};
+  if (length < kIpBytes + kUdpBytes || ip[0] != 0x45 || get16(ip + 2) != length || (get16(ip + 6) & 0x3fff) != 0) return false;
+  const bool udp = ip[9] == kUdp;
+  const uint8_t* inner = ip + kIpBytes;
+  if (!udp && (ip[9] != kTcp || length < kIpBytes + 20)) return false;
+  const uint32_t headerBytes = kIpBytes + (udp ? kUdpBytes : (inner[12] >> 4) * 4u);
+  if (headerBytes < kIpBytes + (udp ? kUdpBytes : 20) || headerBytes > length) return false;
+  const bool plain = udp ? get16(inner + 4) == length - kIpBytes && load<uint16_t>(inner + 6) != 0
+                         : (inner[13] & ~kPush) == kAck && (inner[12] & 0x0f) == 0;
+  *out = {ip, length, headerBytes, length - headerBytes, plain && length > headerBytes};
   return true;
 }
 
@@ -70,13 +71,17 @@ struct Run {
   // the kernel makes new ones, which would turn damage into valid data.
   bool accepts(const Segment& segment) {
     const uint8_t *a = head.ip, *b = segment.ip, *tcpA = a + kIpBytes, *tcpB = b + kIpBytes;
-    if (closed || !segment.mergeable || segment.headerBytes != head.headerBytes) return false;
+    if (closed || !segment.mergeable || a[9] != b[9] || segment.headerBytes != head.headerBytes) return false;
     if (segment.payloadBytes > head.payloadBytes || count == kRunSegments) return false;
     if (head.headerBytes + payloadBytes + segment.payloadBytes > kSuperPacketMax) return false;
-    if (get32(tcpB + 4) != get32(tcpA + 4) + payloadBytes) return false;  // sequence
     if (a[1] != b[1] || load<uint16_t>(a + 6) != load<uint16_t>(b + 6) || a[8] != b[8]) return false;  // TOS, DF, TTL
-    if (memcmp(tcpA + 8, tcpB + 8, 4) != 0 || memcmp(tcpA + 14, tcpB + 14, 2) != 0) return false;  // acknowledgement, window
-    if (memcmp(tcpA + 20, tcpB + 20, head.headerBytes - kIpBytes - 20) != 0) return false;  // options
+    if (segment.udp()) {
+      // The kernel counts ids up from the first, which matters where packets may be fragmented.
+      if ((a[6] & 0x40) == 0 && get16(b + 4) != static_cast<uint16_t>(get16(a + 4) + count)) return false;
+    } else if (get32(tcpB + 4) != get32(tcpA + 4) + payloadBytes || memcmp(tcpA + 8, tcpB + 8, 4) != 0 ||
+               memcmp(tcpA + 14, tcpB + 14, 2) != 0 || memcmp(tcpA + 20, tcpB + 20, head.headerBytes - kIpBytes - 20) != 0) {
+      return false;  // sequence, acknowledgement, window, options
+    }
     verified = verified || head.intact();
     return verified && segment.intact();
   }
@@ -86,7 +91,7 @@ struct Run {
     if (first) head = segment;
     parts[count] = first ? iovec{segment.ip, segment.length} : iovec{segment.ip + head.headerBytes, segment.payloadBytes};
     payloadBytes = segment.payloadBytes + (first ? 0 : payloadBytes);
-    pushes = (segment.ip[kIpBytes + 13] & kPush) != 0;
+    pushes = !segment.udp() && (segment.ip[kIpBytes + 13] & kPush) != 0;
     closed = pushes || segment.payloadBytes < head.payloadBytes;
     verified = verified && !first;
   }
@@ -94,25 +99,22 @@ struct Run {
 
 struct Writer {
   const int fd;
+  const bool uso;  // the kernel takes super-packets of UDP
   Counters* const counters;
-  int32_t written = 0;
-  unsigned next = 0;
-  Run runs[kOpenRuns];
-
-  Writer(int descriptor, Counters* instanceCounters) : fd(descriptor), counters(instanceCounters) {}
+  unsigned written = 0, next = 0;
+  Run runs[kOpenRuns]{};
 
   // A flow has at most one open run, and whatever of the flow does not extend it sends it off first: order is kept.
   void take(uint8_t* data, uint32_t size) {
     Segment segment;
-    if (!parse(data, size, &segment)) return write(data, size);
+    if (!parse(data, size, &segment) || (segment.udp() && !uso)) return write(data, size);
     Run* free = nullptr;
     for (Run& run : runs) {
-      const bool open = run.head.ip != nullptr;
-      if (open && !segment.sameFlow(run.head.ip)) continue;
-      if (open && run.accepts(segment)) return run.add(segment);
-      if (open) flush(&run);
-      free = &run;
-      if (open) break;
+      if (run.head.ip == nullptr && free == nullptr) free = &run;
+      if (run.head.ip == nullptr || !segment.sameFlow(run.head.ip)) continue;
+      if (run.accepts(segment)) return run.add(segment);
+      flush(free = &run);
+      break;
     }
     if (!segment.mergeable) return write(data, size);
     if (free == nullptr) flush(free = &runs[next++ % kOpenRuns]);
@@ -130,22 +132,25 @@ struct Writer {
     counters->tunWrites++;
     const bool ok = writev(fd, parts, static_cast<int>(packets + 1)) >= 0;
     (ok ? counters->tunWrittenPackets : counters->tunWriteErrors) += packets;
-    if (ok) written += static_cast<int32_t>(packets);
+    if (ok) written += packets;
   }
 
   void flush(Run* run) {
     uint8_t* ip = run->head.ip;
     if (ip == nullptr) return;
     run->head.ip = nullptr;
-    const uint32_t tcpBytes = run->head.headerBytes - kIpBytes + run->payloadBytes;
+    const uint32_t innerBytes = run->head.headerBytes - kIpBytes + run->payloadBytes;
     VnetHeader header{};
     if (run->count > 1) {
-      put16(ip + 2, kIpBytes + tcpBytes);
+      const bool udp = ip[9] == kUdp;
+      const uint16_t place = udp ? 6 : 16;  // of the checksum
+      put16(ip + 2, kIpBytes + innerBytes);
       putIpChecksum(ip, kIpBytes);
+      if (udp) put16(ip + kIpBytes + 4, innerBytes);
       if (run->pushes) ip[kIpBytes + 13] |= kPush;
-      store16(ip + kIpBytes + 16, foldSum(pseudoSum(ip, 6, tcpBytes)));
-      header = {kVnetNeedsChecksum, kGsoTcp4, static_cast<uint16_t>(run->head.headerBytes),
-                static_cast<uint16_t>(run->head.payloadBytes), kIpBytes, 16};
+      store16(ip + kIpBytes + place, foldSum(pseudoSum(ip, ip[9], innerBytes)));
+      header = {kVnetNeedsChecksum, udp ? kGsoUdp : kGsoTcp4, static_cast<uint16_t>(run->head.headerBytes),
+                static_cast<uint16_t>(run->head.payloadBytes), kIpBytes, place};
       counters->coalescedRuns++;
     }
     put(&header, run->parts, run->count);
@@ -154,10 +159,10 @@ struct Writer {
 
 }  // namespace
 
-// (name, multi-queue, persistent, owner or −1, facts out: fd, TSO, USO)
+// (name, multi-queue, facts out: fd, TSO, USO)
 int64_t exported::tunOpen(Call& call) {
-  const int32_t multiQueue = call.integer(1), persist = call.integer(2), owner = call.integer(3);
-  const Bytes facts = call.facts(4, 3);
+  const int32_t multiQueue = call.integer(1);
+  const Bytes facts = call.facts(2, 3);
   ifreq request{};
   char name[IFNAMSIZ + 1] = "";
   size_t length = 0;
@@ -168,13 +173,9 @@ int64_t exported::tunOpen(Call& call) {
   request.ifr_flags = static_cast<short>(IFF_TUN | IFF_NO_PI | IFF_VNET_HDR | (multiQueue != 0 ? IFF_MULTI_QUEUE : 0));
   const int fd = ::open("/dev/net/tun", O_RDWR | O_NONBLOCK | O_CLOEXEC);
   if (fd < 0) return call.systemError("/dev/net/tun", errno);
-  const char* failed = nullptr;
-  if (ioctl(fd, TUNSETIFF, &request) != 0) failed = "TUNSETIFF";
-  else if (owner >= 0 && ioctl(fd, TUNSETOWNER, static_cast<unsigned long>(owner)) != 0) failed = "TUNSETOWNER";
-  else if (persist != 0 && ioctl(fd, TUNSETPERSIST, 1ul) != 0) failed = "TUNSETPERSIST";
-  else if (!enableOffloads(fd, facts)) failed = "TUNSETOFFLOAD";
-  if (failed == nullptr) return 0;
-  call.systemError(failed, errno);
+  const bool made = ioctl(fd, TUNSETIFF, &request) == 0;
+  if (made && enableOffloads(fd, facts)) return 0;
+  call.systemError(made ? "TUNSETOFFLOAD" : "TUNSETIFF", errno);
   return ::close(fd);
 }
 
@@ -213,12 +214,13 @@ int64_t exported::tunRead(Call& call) {
   return slot;
 }
 
+// (descriptor, batch, count, 1 where the device has USO)
 int64_t exported::tunWrite(Call& call) {
-  const int32_t fd = call.descriptor(0);
+  const int32_t fd = call.descriptor(0), uso = call.integer(3);
   const Batch* batch = call.batch(1);
   const uint32_t count = call.count(2, batch);
   if (call.failed()) return 0;
-  Writer writer(fd, &call.instance->counters);
+  Writer writer{fd, uso != 0, &call.instance->counters};
   uint32_t size = 0;
   for (uint32_t i = 0; i < count && !call.failed(); i++) {
     if (batch->verdict[i] != kSend) continue;

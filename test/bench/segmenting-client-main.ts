@@ -45,7 +45,7 @@ const handle = addon.keyInstall({
   decryptIv: key.encryptIv,
 });
 const header = ((((OPCODE_DATA_V2 << 3) | key.keyId) << 24) | (settings.data.peerId ?? 0)) >>> 0;
-const tun = addon.tunOpen({ name: TUN, multiQueue: false }).fd;
+const tun = addon.tunOpen({ name: TUN, multiQueue: false });
 ip(
   `addr add ${settings.tunnelAddress ?? ''}/22 dev ${TUN}`,
   `link set ${TUN} up`,
@@ -70,7 +70,7 @@ const sealed = new PacketBatch(addon, {
   remotes: addon.parseAddress(plan.host, plan.port),
 });
 const poll = addon.pollCreate();
-addon.pollAdd(poll, tun, 0, false);
+addon.pollAdd(poll, tun.fd, 0, false);
 addon.pollAdd(poll, udp, 1, false);
 // Tells the server where we are from now on: it follows the newest valid packet.
 ping();
@@ -83,7 +83,7 @@ function run(): void {
     const ready = addon.pollWait(poll, PING_EVERY_MS, tags, events, 0);
     if (ready === 0) ping();
     for (let i = 0; i < ready; i++) {
-      if (tags[i] === 0) sealAndSend(addon.tunRead(tun, read.handle));
+      if (tags[i] === 0) sealAndSend(addon.tunRead(tun.fd, read.handle));
       else receive();
     }
   }
@@ -99,7 +99,7 @@ function receive(): void {
     const isPacket = received.length[slot] > 20 && received.bytes[received.offset[slot]] >>> 4 === 4;
     if (received.verdict[slot] === SlotVerdict.Opened && isPacket) received.verdict[slot] = SlotVerdict.Send;
   }
-  addon.tunWrite(tun, received.handle, count);
+  addon.tunWrite(tun.fd, received.handle, count, tun.uso ? 1 : 0);
 }
 
 function ping(): void {

@@ -150,12 +150,34 @@ test('tunWrite: segments that almost belong together are coalesced within their 
         return random() < 0.9 ? packet : mutate([packet], random);
       });
       const count = batch.lay(packets);
-      reached('written', addon.tunWrite(devNull, batch.handle, count));
+      reached('written', addon.tunWrite(devNull, batch.handle, count, 1));
       return count;
     },
     ['written'],
   );
   assert.ok(addon.counters()['coalescedRuns'] > before, 'segments were joined');
+});
+
+test('tunWrite: datagrams that almost belong together are coalesced within their memory', (context) => {
+  const batch = new NativeBatch(addon, SIZE);
+  const before = addon.counters()['coalescedRuns'];
+  fuzz(
+    context,
+    ({ below, random, reached }) => {
+      const size = below(1400);
+      const packets = Array.from({ length: 32 }, (_, index) => {
+        const payload = new Uint8Array(random() < 0.9 ? size : below(1400)).fill(3);
+        const port = 1000 + (random() < 0.9 ? 0 : below(6));
+        const packet = udpPacket(['10.8.0.2', port], ['10.9.0.2', 53], payload, index);
+        return random() < 0.9 ? packet : mutate([packet], random);
+      });
+      const count = batch.lay(packets);
+      reached('written', addon.tunWrite(devNull, batch.handle, count, 1));
+      return count;
+    },
+    ['written'],
+  );
+  assert.ok(addon.counters()['coalescedRuns'] > before, 'datagrams were joined');
 });
 
 test('tunRead: whatever the device says of its packets, what becomes of them stays in bounds', (context) => {
@@ -235,7 +257,7 @@ test('every number of a batch may lie, in every call', (context) => {
         () => addon.open(handle, count),
         () => addon.seal(handle, below(CAPACITY), count, second),
         () => addon.seal(second, 0, count, handle),
-        () => addon.tunWrite(devNull, handle, count),
+        () => addon.tunWrite(devNull, handle, count, 1),
         () => addon.udpSend(socket.fd, handle, count),
         () => addon.udpReceive(socket.fd, handle),
         () => addon.tcpSend(devNull, into, edge(32) | 0, edge(32) | 0),

@@ -49,6 +49,7 @@ function forward(job: ForwardingJob): ForwardingResult {
       near.fd,
       input.handle,
       input.lay(packets.map((text) => Uint8Array.from(Buffer.from(text, 'base64')))),
+      near.uso ? 1 : 0,
     );
     const out: string[] = [];
     let read = 0;

@@ -25,7 +25,8 @@ execFileSync('nft', ['-f', '-'], { input: ruleSetScript(PLAN, ['net-test']) });
 
 const batch = new NativeBatch(addon, { capacity: 64, bytes: 4 << 20, rows: 1 });
 const packets = JSON.parse(readFileSync(0, 'utf8')) as readonly string[];
-addon.tunWrite(tun.fd, batch.handle, batch.lay(packets.map((text) => Uint8Array.from(Buffer.from(text, 'base64')))));
+const laid = batch.lay(packets.map((text) => Uint8Array.from(Buffer.from(text, 'base64'))));
+addon.tunWrite(tun.fd, batch.handle, laid, tun.uso ? 1 : 0);
 const poll = addon.pollCreate();
 addon.pollAdd(poll, network.fd, 1, false);
 const out: string[] = [];

@@ -26,7 +26,7 @@ void coalesce(const uint8_t* data, size_t size) {
     store16(packet.data() + 36, foldSum(pseudoSum(packet.data(), 6, tcpBytes)));
     finishChecksum(packet.data() + 20, tcpBytes, 0, 16);
   }
-  Writer writer(device, &counters);
+  Writer writer{device, true, &counters};
   int32_t expected = 0;
   for (auto& packet : packets)
     if (!packet.empty()) {

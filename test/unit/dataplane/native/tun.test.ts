@@ -112,18 +112,21 @@ test('random flows arrive as they were sent, each in its order', { skip }, (t) =
       (_unused, index) => new Flow(6000 + round * 10 + index, below(2 ** 32)),
     );
     const packets: Uint8Array[] = [];
+    let datagrams = 0;
     while (packets.length < 100) {
       const flow = flows[below(flows.length)];
       const length = [1200, 1200, 700, 1][below(4)];
       for (let left = below(12); left > 0; left--) {
         const kind = below(20);
-        if (kind === 0) packets.push(udpPacket(['10.8.0.2', 7], ['10.9.0.2', 7], randomBytesFrom(random, below(800))));
-        else if (kind === 1) packets.push(flow.next(payload(0, 0), { flags: TcpFlag.Ack }));
-        else if (kind === 2) flow.skip(below(3));
+        if (kind <= 2) {
+          const inner = randomBytesFrom(random, kind === 0 ? below(800) : 200);
+          packets.push(udpPacket(['10.8.0.2', 7], ['10.9.0.2', 7], inner, datagrams++));
+        } else if (kind === 3) packets.push(flow.next(payload(0, 0), { flags: TcpFlag.Ack }));
+        else if (kind === 4) flow.skip(below(3));
         else
           packets.push(
-            flow.next(randomBytesFrom(random, kind === 3 ? below(length) + 1 : length), {
-              flags: kind === 4 ? 0x18 : 0x10,
+            flow.next(randomBytesFrom(random, kind === 5 ? below(length) + 1 : length), {
+              flags: kind === 6 ? 0x18 : 0x10,
             }),
           );
       }
@@ -148,4 +151,61 @@ test('a run above the path MTU is sent singly, and the next one from the start',
   assert.equal(oversizeReceived, 40);
   assert.equal(counters['gsoRefused'], 1);
   assert.equal(counters['sendErrors'], 0);
+});
+
+/** UDP datagrams of one flow, numbered from `id` up. */
+function datagrams(port: number, sizes: readonly number[], id = 1): Uint8Array[] {
+  return sizes.map((size, index) =>
+    udpPacket(['10.8.0.2', port], ['10.9.0.2', 53], payload(size, index), (id + index) & 0xffff),
+  );
+}
+
+test('datagrams of one flow are written once, read as a super-packet and sealed as they were', { skip }, () => {
+  const packets = datagrams(4000, [...Array.from({ length: 50 }, () => 64), 7], 0xfff0);
+  const result = forward([packets]);
+  assert.deepEqual(result.packets[0], packets.map(forwarded));
+  assert.ok(result.packets[0].every(hasValidChecksums));
+  assert.deepEqual([result.counters['tunWrites'], result.counters['coalescedRuns']], [1, 1]);
+  assert.equal(result.reads[0], 1, 'the far device reads one super-packet');
+});
+
+test('a datagram with a wrong checksum, or without one, is neither merged nor mended', { skip }, () => {
+  for (const change of ['wrong', 'none']) {
+    const packets = datagrams(4000, [500, 500, 500, 500]);
+    if (change === 'wrong') packets[2][100] ^= 1;
+    else packets[2].fill(0, 26, 28);
+    const { packets: out, counters } = forward([packets]);
+    const expected = packets.map((packet, index) => {
+      const next = forwarded(packet);
+      if (index === 2) next.set(packet.subarray(26, 28), 26);
+      return next;
+    });
+    assert.deepEqual(out[0], expected, change);
+    assert.equal(counters['coalescedRuns'], 1, 'only the two before it');
+  }
+});
+
+test('whatever differs from its neighbours keeps datagrams apart', { skip }, () => {
+  const change = (packets: Uint8Array[], at: number, value: number): Uint8Array[] => {
+    packets[1][at] = value;
+    packets.forEach(mendChecksums);
+    return packets;
+  };
+  const fragmentable = (packets: Uint8Array[]): Uint8Array[] => {
+    for (const packet of packets) packet[6] = 0;
+    return packets;
+  };
+  const variants: readonly [string, Uint8Array[]][] = [
+    ['a longer one', datagrams(5000, [90, 91])],
+    ['no payload', datagrams(5001, [90, 0])],
+    ['type of service', change(datagrams(5002, [90, 90]), 1, 4)],
+    ['time to live', change(datagrams(5003, [90, 90]), 8, 33)],
+    ['an id out of turn, where it may be fragmented', change(fragmentable(datagrams(5004, [90, 90])), 5, 9)],
+    ['other ports', [...datagrams(5005, [90]), ...datagrams(5006, [90])]],
+    ['a short one before', datagrams(5007, [90, 9, 9])],
+  ];
+  const result = forward(variants.map(([, packets]) => packets));
+  for (const [index, [name, packets]] of variants.entries())
+    assert.deepEqual(result.packets[index], packets.map(forwarded), name);
+  assert.equal(result.counters['coalescedRuns'], 1, 'only the two before the short one');
 });
