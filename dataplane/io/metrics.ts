@@ -21,6 +21,7 @@ export interface MetricSources {
   readonly loggingDropped: () => number;
   /** Packets that reached another tunnel thread than their client's. */
   readonly strays: () => number;
+  readonly acksSuperseded: () => number;
   readonly passwordChecksWaiting: () => number;
   /** Milliseconds since 1970. */
   readonly now: () => number;
@@ -207,6 +208,9 @@ export class Metrics {
     );
     total('stray_packets_total', 'Packets passed on to the tunnel thread of their client', null, () =>
       one(sources.strays()),
+    );
+    total('acks_superseded_total', 'Acknowledgements not written, as a later one of their batch says more', null, () =>
+      one(sources.acksSuperseded()),
     );
     total('log_lines_dropped_total', 'Log lines the reader was too slow for', null, () =>
       one(sources.loggingDropped()),

@@ -68,6 +68,7 @@ export class Observers {
         },
         loggingDropped: () => sink.dropped,
         strays: () => tunnel.counters().strays,
+        acksSuperseded: () => tunnel.counters().acksSuperseded,
         passwordChecksWaiting: () => options.local.waiting,
         now: Date.now,
       },

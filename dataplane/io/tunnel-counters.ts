@@ -20,6 +20,7 @@ export interface TunnelCounters {
   readonly tcpClosed: number;
   readonly controlRingFull: number;
   readonly loopTurns: number;
+  readonly acksSuperseded: number;
   /** The addon's counters by name; up to a quarter of a second old. */
   readonly native: Readonly<Record<string, number>>;
 }
@@ -56,6 +57,7 @@ export function sumCounters(
     tcpClosed: named(Counter.TcpClosed),
     controlRingFull: named(Counter.ControlRingFull),
     loopTurns: named(Counter.LoopTurns),
+    acksSuperseded: named(Counter.AcksSuperseded),
     native,
   };
 }

@@ -2,6 +2,7 @@ import { CODE_FRAGMENTATION_NEEDED, CODE_PROHIBITED, mayAnswer } from '../policy
 import { ICMP_ECHO_REQUEST, Ipv4View, ipVersion, PROTOCOL_ICMP } from '../policy/ip-packet.ts';
 import { clampMss } from '../policy/mss-clamp.ts';
 import { ACCESS_CLIENT, ACCESS_NETWORK, type AccessCheck } from './access-check.ts';
+import { AckFilter } from './ack-filter.ts';
 import { DropReason } from './drop-reason.ts';
 import type { ForwarderPort } from './forwarder-port.ts';
 import { type BatchRegistry, isSameRemote, type PacketBatch, PacketVerdict } from './packet-batch.ts';
@@ -30,6 +31,7 @@ export interface ReceiverParts {
 export class ClientReceiver {
   readonly #parts: ReceiverParts;
   readonly #packet = new Ipv4View();
+  readonly #acks = new AckFilter();
   #now = 0;
   #second = 0;
   /** Row of the last data packet in this batch and its peer: what is glued behind it comes from that peer. */
@@ -137,6 +139,7 @@ export class ClientReceiver {
     if (toOpen === 0) return;
     counters.batch(toOpen);
     port.open(batch, count);
+    this.#acks.reset();
     let toNetwork = 0;
     let toClients = 0;
     for (let slot = 0; slot < count; slot++) {
@@ -215,7 +218,7 @@ export class ClientReceiver {
   }
 
   #handlePacket(batch: PacketBatch, slot: number, peer: number): void {
-    const { peers, access } = this.#parts;
+    const { peers, access, counters } = this.#parts;
     const packet = this.#packet;
     const offset = batch.offset[slot];
     const length = batch.length[slot];
@@ -246,6 +249,11 @@ export class ClientReceiver {
     if (answer === ACCESS_NETWORK) {
       clampMss(batch.bytes, packet, peers.maxSegmentBytes[peer], false);
       batch.verdict[slot] = PacketVerdict.Send;
+      const redundant = this.#acks.supersedes(batch, slot, packet);
+      if (redundant >= 0) {
+        this.#consume(batch, redundant);
+        counters.count(Counter.AcksSuperseded);
+      }
     } else if (answer === ACCESS_CLIENT) {
       clampMss(batch.bytes, packet, peers.maxSegmentBytes[peer], false);
       this.#routeToClient(batch, slot, peer);

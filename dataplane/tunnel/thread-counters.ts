@@ -15,6 +15,8 @@ export const Counter = {
   /** Messages for the control thread that found their ring full. */
   ControlRingFull: 7,
   LoopTurns: 8,
+  /** Acknowledgements of clients that were not written, because a later one of their batch says more. */
+  AcksSuperseded: 9,
 } as const;
 export type Counter = (typeof Counter)[keyof typeof Counter];
 const COUNTERS = 16;

@@ -60,9 +60,12 @@ export class BenchContext implements AsyncDisposable {
   }
 
   /** Starts a contender that only one section needs. @returns undefined when it is not to be had. */
-  async start<T extends Contender>(make: () => Promise<T | undefined>): Promise<T | undefined> {
+  async start<T extends Contender>(
+    make: () => Promise<T | undefined>,
+    profileOf: (contender: T) => string = () => '',
+  ): Promise<T | undefined> {
     const contender = await make();
-    if (contender !== undefined) this.#keep(contender, '');
+    if (contender !== undefined) this.#keep(contender, profileOf(contender));
     return contender;
   }
 

@@ -8,7 +8,11 @@ import { type Lane, TARGET_NETWORK } from './lane.ts';
 export async function startOurServer(
   lane: Lane,
   transport: 'udp' | 'tcp',
-  options: { readonly manifests?: Readonly<Record<string, string>>; readonly arguments?: readonly string[] } = {},
+  options: {
+    readonly manifests?: Readonly<Record<string, string>>;
+    readonly arguments?: readonly string[];
+    readonly environment?: Readonly<Record<string, string>>;
+  } = {},
 ): Promise<OurServer> {
   const gateway = await Gateway.start({
     lab: lane,
@@ -17,7 +21,7 @@ export async function startOurServer(
       'rules.yaml': yamlOf(rule(TARGET_NETWORK)),
     },
     options: ['--metrics-listen', '127.0.0.1:9099', ...(options.arguments ?? [])],
-    environment: { CLIENTVPN_SOCKET_BUFFER_FOR_TEST: String(DEFAULT_BUFFER_BYTES) },
+    environment: { CLIENTVPN_SOCKET_BUFFER_FOR_TEST: String(DEFAULT_BUFFER_BYTES), ...options.environment },
   });
   if (gateway.pid === undefined) throw new LabError('The gateway has no process');
   return {

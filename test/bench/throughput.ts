@@ -5,6 +5,7 @@
 import { sweepLeftovers } from '../support/sweep.ts';
 import { missingForNamespaceTests } from '../support/requirements.ts';
 import { BenchContext } from './bench-context.ts';
+import { benchCollections } from './collections-bench.ts';
 import { benchLatency } from './latency-bench.ts';
 import { benchLogins } from './login-bench.ts';
 import { describeMachine } from './machine.ts';
@@ -20,6 +21,7 @@ const SECTIONS: Readonly<Record<string, (context: BenchContext) => Promise<void>
   segmenting: benchSegmentingPeer,
   packets: benchPackets,
   latency: benchLatency,
+  collections: benchCollections,
   logins: benchLogins,
   rules: benchRules,
 };

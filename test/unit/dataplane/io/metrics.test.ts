@@ -17,6 +17,7 @@ suite('Metrics', () => {
     history: () => ({ ended: { kept: 5, limit: 10_000 }, failed: { kept: 1, limit: 1000 } }),
     loggingDropped: () => 2,
     strays: () => 6,
+    acksSuperseded: () => 8,
     passwordChecksWaiting: () => 0,
     now: () => now,
   };
@@ -36,6 +37,7 @@ suite('Metrics', () => {
     assert.ok(text.includes(`clientvpn_active_connections{${labels}} 7`));
     assert.ok(text.includes(`clientvpn_ingress_bytes_total{${labels}} 1000`));
     assert.ok(text.includes(`clientvpn_egress_packets_total{${labels}} 20`));
+    assert.equal(await value('clientvpn_acks_superseded_total'), 8);
     assert.equal(await value('clientvpn_snapshot_version'), 12);
     assert.equal(await value('clientvpn_snapshot_age_seconds'), 5);
     assert.equal(await value('clientvpn_batch_packets_total', 'stage="seal"'), 64);
