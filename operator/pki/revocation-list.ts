@@ -24,7 +24,7 @@ export interface RevocationListReading {
  * Reads a certificate revocation list as PEM, DER, or either gzipped, and verifies it against a CA of the bundle.
  *
  * An expired list still comes with its material: what it names stays revoked, and the data plane
- * refuses new logins by its `nextUpdate`. About 10 ms for 20,000 entries.
+ * refuses new logins by its `nextUpdate`. About 10 ms for 20,000 entries, 40 in a new process.
  *
  * @param bytes null when the Secret or ConfigMap, or its key, does not exist
  * @param now milliseconds since 1970
@@ -150,44 +150,20 @@ function entriesOf(revoked: DerElement): Uint32Array | 'too-many' | undefined {
   return places.subarray(0, count * 2);
 }
 
-/** The serials in rows of equal width, ascending. */
-function packed(bytes: Uint8Array, places: Uint32Array): { serials: Uint8Array; serialBytes: number } {
-  const count = places.length / 2;
+/**
+ * The serials in rows of equal width, ascending. As text of one byte a character: a list is read once, before anything is
+ * compiled, and then strings are cut, sorted and joined in less time than a loop over the bytes takes.
+ */
+function packed(der: Uint8Array, places: Uint32Array): { serials: Uint8Array; serialBytes: number } {
+  const bytes = Buffer.from(der.buffer, der.byteOffset, der.byteLength);
   let serialBytes = 1;
   for (let index = 1; index < places.length; index += 2) serialBytes = Math.max(serialBytes, places[index]);
-  const rows = new Uint8Array(count * serialBytes);
-  for (let row = 0; row < count; row += 1) {
-    const start = places[row * 2];
-    const length = places[row * 2 + 1];
-    const end = (row + 1) * serialBytes;
-    for (let index = 0; index < length; index += 1) rows[end - length + index] = bytes[start + index];
+  const rows: string[] = [];
+  for (let index = 0; index < places.length; index += 2) {
+    const serial = bytes.toString('latin1', places[index], places[index] + places[index + 1]);
+    rows.push(serial.padStart(serialBytes, '\0'));
   }
-  const order = ascendingRows(rows, serialBytes, count);
-  const serials = new Uint8Array(rows.length);
-  for (let place = 0; place < count; place += 1) {
-    const from = order[place] * serialBytes;
-    for (let index = 0; index < serialBytes; index += 1) serials[place * serialBytes + index] = rows[from + index];
-  }
-  return { serials, serialBytes };
-}
-
-/** Radix sort, last byte first: a comparison sort of 20,000 rows takes longer than all the rest. */
-function ascendingRows(rows: Uint8Array, width: number, count: number): Uint32Array {
-  let order = Uint32Array.from({ length: count }, (_, row) => row);
-  let next = new Uint32Array(count);
-  const starts = new Uint32Array(257);
-  for (let column = width - 1; column >= 0; column -= 1) {
-    starts.fill(0);
-    for (let at = column; at < rows.length; at += width) starts[rows[at] + 1] += 1;
-    for (let value = 0; value < 256; value += 1) starts[value + 1] += starts[value];
-    for (const row of order) {
-      const value = rows[row * width + column];
-      next[starts[value]] = row;
-      starts[value] += 1;
-    }
-    [order, next] = [next, order];
-  }
-  return order;
+  return { serials: Buffer.from(rows.sort().join(''), 'latin1'), serialBytes };
 }
 
 function materialOf(list: RevocationList): RevocationListMaterial {
