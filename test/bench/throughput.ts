@@ -11,6 +11,7 @@ import { benchLogins } from './login-bench.ts';
 import { describeMachine } from './machine.ts';
 import { benchPackets } from './packets-bench.ts';
 import { Report } from './report.ts';
+import { benchRevocation } from './revocation-bench.ts';
 import { benchRules } from './rules-bench.ts';
 import { benchSegmentingPeer } from './segmenting-bench.ts';
 import { benchStockClient } from './stock-client-bench.ts';
@@ -24,6 +25,7 @@ const SECTIONS: Readonly<Record<string, (context: BenchContext) => Promise<void>
   collections: benchCollections,
   logins: benchLogins,
   rules: benchRules,
+  revocation: benchRevocation,
 };
 
 const missing = missingForNamespaceTests();
