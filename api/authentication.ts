@@ -9,6 +9,25 @@ export interface AuthenticationRequest {
   readonly username: string;
   /** As sent: plain, `SCRV1:…:…`, `CRV1::…` or an auth token. Never logged. */
   readonly password: string;
+  /** What this client can ask its user while the login waits. */
+  readonly prompts: readonly LoginPrompt['kind'][];
+}
+
+/** What a user is to do while the login waits; see protocol 9.5. */
+export type LoginPrompt =
+  /** A page to log in at: `https://…`, at most 900 characters. */
+  | { readonly kind: 'web'; readonly url: string }
+  /** A question; its answer comes back by itself. `echo`: it may be seen as it is typed. */
+  | { readonly kind: 'text'; readonly text: string; readonly echo: boolean };
+
+/** What a user must answer before the next login; see protocol 9.3. */
+export interface LoginChallenge {
+  /** Comes back with the answer: `[A-Za-z0-9/_.-]`, 1 to 128. */
+  readonly stateId: string;
+  /** A question, or the address of a page. */
+  readonly text: string;
+  /** `none`: the client has only to come back. */
+  readonly answer: 'none' | 'hidden' | 'shown';
 }
 
 /** The client certificate as TLS saw it. `verdict` is TLS' own answer; further checks are `auth`'s. */
@@ -47,4 +66,8 @@ export type AuthenticationVerdict =
       readonly message: string;
       /** A refused certificate: no connection record, a security counter only. */
       readonly certificateRefused: boolean;
-    };
+      /** Nothing speaks against the client: it may come back in a while. */
+      readonly isTemporary: boolean;
+    }
+  /** The connection ends; the client asks its user and logs in anew with `CRV1::<stateId>::<answer>` for a password. */
+  | { readonly kind: 'challenged'; readonly challenge: LoginChallenge };

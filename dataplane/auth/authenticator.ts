@@ -1,4 +1,4 @@
-import type { AuthenticationRequest, AuthenticationVerdict } from '../../api/authentication.ts';
+import type { AuthenticationRequest, AuthenticationVerdict, LoginPrompt } from '../../api/authentication.ts';
 import type { DataPlaneConfig } from '../../api/data-plane-config.ts';
 
 /** The last step of each user whose TOTP code was spent, to outlive a restart: a code is good once. */
@@ -7,12 +7,23 @@ export interface UsedTotpStep {
   readonly step: number;
 }
 
+/** What can be said to a client while its login is judged. */
+export interface LoginDialogue {
+  /** Aborted when nobody waits for the verdict any more: the client has gone, or has waited too long. */
+  readonly signal: AbortSignal;
+  /** Tells the client that it may take this long from now, and shows its user what to do, if anything. */
+  wait(timeoutMs: number, prompt: Extract<LoginPrompt, { kind: 'web' }> | null): void;
+  /** Asks the user a question, at most three in one login. @returns the answer; rejects when `signal` is aborted. */
+  ask(timeoutMs: number, question: Extract<LoginPrompt, { kind: 'text' }>): Promise<string>;
+}
+
 /**
  * Says who somebody is. The answer may take seconds or minutes and blocks no thread.
- * `authenticate` never rejects: whatever goes wrong is a denial, an aborted `signal` too.
+ * `authenticate` never rejects: whatever goes wrong is a denial, an aborted `dialogue.signal` too. A request's `prompts`
+ * say what may be asked; asking anything else ends the login.
  */
 export interface Authenticator {
-  authenticate(request: AuthenticationRequest, signal: AbortSignal): Promise<AuthenticationVerdict>;
+  authenticate(request: AuthenticationRequest, dialogue: LoginDialogue): Promise<AuthenticationVerdict>;
   /** Holds for the requests that come after it. */
   reconfigure(config: DataPlaneConfig): void;
   totpSteps(): readonly UsedTotpStep[];
@@ -30,12 +41,18 @@ export interface LoginTokens {
 }
 
 export type Denial = Extract<AuthenticationVerdict, { kind: 'denied' }>;
+/** Of providers that ask nothing between logins. */
+export type PlainVerdict = Exclude<AuthenticationVerdict, { kind: 'challenged' }>;
 
 /** Reasons are metric labels and log values: constant, never derived from what a client sent. */
 export function denial(reason: string, message: string): Denial {
-  return { kind: 'denied', reason, message, certificateRefused: false };
+  return { kind: 'denied', reason, message, certificateRefused: false, isTemporary: false };
+}
+
+export function temporaryDenial(reason: string, message: string): Denial {
+  return { ...denial(reason, message), isTemporary: true };
 }
 
 export function certificateDenial(reason: string): Denial {
-  return { kind: 'denied', reason, message: 'certificate not accepted', certificateRefused: true };
+  return { ...denial(reason, 'certificate not accepted'), certificateRefused: true };
 }

@@ -1,7 +1,7 @@
 import { createHash, randomBytes } from 'node:crypto';
 import { setTimeout as delay } from 'node:timers/promises';
 import { GROUPS_PER_USER, type LocalUser } from '../../api/data-plane-config.ts';
-import { denial, type Denial, type LoginTokens, type UsedTotpStep } from './authenticator.ts';
+import { denial, temporaryDenial, type Denial, type LoginTokens, type UsedTotpStep } from './authenticator.ts';
 import { parsePasswordHash, unmatchableHash, verifyPassword, type PasswordHash } from './password-hash.ts';
 import { isStaticChallengeAnswer, parseStaticChallengeAnswer } from './static-challenge.ts';
 import { LoginThrottle } from './throttle.ts';
@@ -106,7 +106,7 @@ export class LocalProvider {
     );
     if (verified === null) {
       this.#throttle.notTried(login.username, login.remoteAddress, admission);
-      return denial('overloaded', 'TEMP[backoff 10]:too many logins at once');
+      return temporaryDenial('overloaded', 'too many logins at once');
     }
     signal.throwIfAborted();
     if (account === undefined) return denial('unknown-user', NOT_ACCEPTED);

@@ -1,6 +1,13 @@
-import type { AuthenticationRequest, AuthenticationVerdict } from '../../api/authentication.ts';
+import type { AuthenticationRequest } from '../../api/authentication.ts';
 import type { DataPlaneConfig } from '../../api/data-plane-config.ts';
-import { certificateDenial, denial, type Authenticator, type UsedTotpStep } from './authenticator.ts';
+import {
+  certificateDenial,
+  denial,
+  type Authenticator,
+  type LoginDialogue,
+  type PlainVerdict,
+  type UsedTotpStep,
+} from './authenticator.ts';
 import { checkCertificate, type CertificateIdentity } from './certificate.ts';
 import type { LocalProvider } from './local-provider.ts';
 import { RevocationCheck } from './revocation.ts';
@@ -34,7 +41,7 @@ export class LoginAuthenticator implements Authenticator {
     return this.#local.usedTotpSteps();
   }
 
-  async authenticate(request: AuthenticationRequest, signal: AbortSignal): Promise<AuthenticationVerdict> {
+  async authenticate(request: AuthenticationRequest, { signal }: Pick<LoginDialogue, 'signal'>): Promise<PlainVerdict> {
     try {
       return await this.#judge(request, signal);
     } catch {
@@ -43,7 +50,7 @@ export class LoginAuthenticator implements Authenticator {
     }
   }
 
-  async #judge(request: AuthenticationRequest, signal: AbortSignal): Promise<AuthenticationVerdict> {
+  async #judge(request: AuthenticationRequest, signal: AbortSignal): Promise<PlainVerdict> {
     signal.throwIfAborted();
     if (!this.#mutual && !this.#userLogin) return denial('authentication-not-configured', 'server not ready');
     let certificate: CertificateIdentity | null = null;

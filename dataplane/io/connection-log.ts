@@ -33,6 +33,15 @@ export class ConnectionLog {
       case 'connected':
         this.#line(event.connection, { ...ATTEMPT, 'connection-attempt-status': 'successful' }, now, null, null);
         return;
+      case 'connectionAttemptChallenged':
+        this.#line(
+          event.connection,
+          { ...ATTEMPT, 'connection-attempt-status': 'waiting-for-assertion' },
+          now,
+          null,
+          null,
+        );
+        return;
       case 'connectionAttemptFailed':
         this.#line(
           event.connection,

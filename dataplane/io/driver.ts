@@ -1,4 +1,3 @@
-import type { AuthenticationRequest } from '../../api/authentication.ts';
 import type { Connection } from '../../api/connection.ts';
 import type { DataPlaneConfig } from '../../api/data-plane-config.ts';
 import type { DataChannelNotification, PeerTraffic, TcpConnectionId } from '../data-channel.ts';
@@ -7,6 +6,7 @@ import type { DataChannelCommand, EngineEvent, Input, Instant, Output, Remote } 
 import type { Authenticator } from '../auth/authenticator.ts';
 import { Opcode, opcodeOf } from '../protocol/opcode.ts';
 import { udpRemote, type ControlSocket } from './control-socket.ts';
+import { LoginDesk } from './login-desk.ts';
 import type { NativeAddon } from './native-addon.ts';
 import type { TlsEndpoint } from './tls-endpoint.ts';
 import type { TunnelHost } from './tunnel-host.ts';
@@ -35,7 +35,7 @@ export class Driver {
   readonly #parts: DriverParts;
   readonly #queue: Input[] = [];
   readonly #tcpRemotes = new Map<TcpConnectionId, Remote>();
-  readonly #logins = new Map<number, AbortController>();
+  readonly #logins: LoginDesk;
   #timer: NodeJS.Timeout | undefined;
   #timerAt = Infinity;
   #policyEpoch = 0;
@@ -44,6 +44,12 @@ export class Driver {
 
   constructor(parts: DriverParts) {
     this.#parts = parts;
+    this.#logins = new LoginDesk({
+      authenticator: parts.authenticator,
+      feed: (input) => this.feed(input),
+      now: () => this.now(),
+      onVerdict: parts.onLogin,
+    });
     parts.tunnel.onNotification((notification) => this.#onNotification(notification));
   }
 
@@ -101,7 +107,7 @@ export class Driver {
       await new Promise((resolve) => setTimeout(resolve, 20));
     this.#stopped = true;
     clearTimeout(this.#timer);
-    for (const login of this.#logins.values()) login.abort();
+    this.#logins.close();
   }
 
   #handle(input: Input): void {
@@ -135,10 +141,13 @@ export class Driver {
         tls.close(output.tls);
         return;
       case 'authenticate':
-        void this.#authenticate(output.request);
+        this.#logins.begin(output.request);
         return;
       case 'cancelAuthentication':
-        this.#logins.get(output.requestId)?.abort();
+        this.#logins.cancel(output.requestId);
+        return;
+      case 'answerAuthentication':
+        this.#logins.answer(output.requestId, output.answer);
         return;
       case 'dataChannel':
         this.#program(output.command);
@@ -177,23 +186,6 @@ export class Driver {
         this.#policyEpoch = command.policy.epoch;
         tunnel.setPolicy(command.policy);
         return;
-    }
-  }
-
-  async #authenticate(request: AuthenticationRequest): Promise<void> {
-    const { requestId } = request;
-    const begun = this.now();
-    const abort = new AbortController();
-    this.#logins.set(requestId, abort);
-    try {
-      const verdict = await this.#parts.authenticator.authenticate(request, abort.signal);
-      this.#parts.onLogin((this.now() - begun) / 1_000);
-      this.feed({ kind: 'authenticated', requestId, verdict });
-    } catch (error) {
-      // Nobody waits for the verdict of a cancelled login; anything else is a broken invariant.
-      if (!abort.signal.aborted) throw error;
-    } finally {
-      this.#logins.delete(requestId);
     }
   }
 

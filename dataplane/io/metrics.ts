@@ -76,6 +76,9 @@ export class Metrics {
       case 'connected':
         this.#connections.inc({ outcome: 'successful' });
         return;
+      case 'connectionAttemptChallenged':
+        this.#connections.inc({ outcome: 'challenged' });
+        return;
       case 'connectionAttemptFailed':
         this.#connections.inc({ outcome: 'failed' });
         this.#authenticationFailures.inc({ reason: event.reason });

@@ -97,6 +97,9 @@ export class Observers {
       case 'disconnected':
         log.info({ connectionId: event.connection.connectionId, reason: event.reason }, 'Disconnected');
         return;
+      case 'connectionAttemptChallenged':
+        log.info({ connectionId: event.connection.connectionId }, 'Challenged login');
+        return;
       case 'connectionAttemptFailed':
         log.info({ connectionId: event.connection.connectionId, reason: event.reason }, 'Refused login');
         return;

@@ -1,5 +1,6 @@
 import { encodeBase64 } from './base64.ts';
 import { utf8Bytes } from './bytes.ts';
+import { printableText } from './control-message.ts';
 
 /**
  * What the password field of a login means to the protocol. Static challenges (`SCRV1:`) and tokens count as plain here:
@@ -55,5 +56,5 @@ export function dynamicChallengeMessage(challenge: DynamicChallenge): string {
   const flags = [...(challenge.responseRequired ? ['R'] : []), ...(challenge.echo ? ['E'] : [])].join(',');
   const user = encodeBase64(utf8Bytes(challenge.username));
   const quoted = challenge.quoting === 'aws' ? `b'${user}'` : user;
-  return `AUTH_FAILED,CRV1:${flags}:${challenge.stateId}:${quoted}:${challenge.text}`;
+  return `AUTH_FAILED,CRV1:${flags}:${challenge.stateId}:${quoted}:${printableText(challenge.text)}`;
 }

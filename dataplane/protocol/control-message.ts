@@ -81,11 +81,6 @@ export function authFailedMessage(reason: string): string {
   return withReason('AUTH_FAILED', ',', reason);
 }
 
-/** The client's session token is no longer good: it falls back to user name and password. */
-export function authFailedSessionMessage(reason: string): string {
-  return `AUTH_FAILED,SESSION: ${printableReason(reason)}`;
-}
-
 /** Only for clients that announced it; others take it for a refusal. */
 export function authFailedTemporaryMessage(options: {
   readonly backoffS?: number;
@@ -104,9 +99,9 @@ export function authPendingMessage(timeoutS: number | null): string {
   return timeoutS === null ? 'AUTH_PENDING' : `AUTH_PENDING,timeout ${timeoutS}`;
 }
 
-/** Asks the client's UI for a web login, in its own view unless `external`. */
-export function webAuthMessage(url: string, flags: readonly ('hidden' | 'external')[] = []): string {
-  return `INFO_PRE,WEB_AUTH:${flags.join(',')}:${url}`;
+/** Asks the client's UI for a web login. */
+export function webAuthMessage(url: string): string {
+  return `INFO_PRE,WEB_AUTH::${url}`;
 }
 
 export function openUrlMessage(url: string): string {
@@ -116,11 +111,6 @@ export function openUrlMessage(url: string): string {
 /** Asks for a text; the answer is CR_RESPONSE. */
 export function textChallengeMessage(text: string, options: { readonly echo: boolean }): string {
   return `INFO_PRE,CR_TEXT:${options.echo ? 'E,R' : 'R'}:${printableReason(text)}`;
-}
-
-/** Text for the client's UI. */
-export function infoMessage(text: string): string {
-  return `INFO,${printableText(text)}`;
 }
 
 export interface RestartOptions {
@@ -142,14 +132,13 @@ export function haltMessage(reason: string): string {
   return withReason('HALT', ',', reason);
 }
 
-export const EXIT_MESSAGE = 'EXIT';
-
 /** `text` with control characters replaced by blanks, at most 200 characters: clients discard a message with any. */
 export function printableReason(text: string): string {
   return Array.from(printableText(text)).slice(0, MAX_REASON_CHARACTERS).join('');
 }
 
-function printableText(text: string): string {
+/** `text` with control characters replaced by blanks. */
+export function printableText(text: string): string {
   return text.toWellFormed().replaceAll(/\p{Cc}+/gu, ' ');
 }
 

@@ -1,4 +1,9 @@
-import type { AuthenticationRequest, AuthenticationVerdict, PresentedCertificate } from '../../api/authentication.ts';
+import type {
+  AuthenticationRequest,
+  AuthenticationVerdict,
+  LoginPrompt,
+  PresentedCertificate,
+} from '../../api/authentication.ts';
 import type { DataPlaneConfig } from '../../api/data-plane-config.ts';
 import type {
   DataKeyMaterial,
@@ -51,15 +56,12 @@ export type Input =
     }
   | { readonly kind: 'tlsFailed'; readonly tls: TlsId; readonly reason: string }
   | { readonly kind: 'authenticated'; readonly requestId: number; readonly verdict: AuthenticationVerdict }
-  /**
-   * The answer takes longer: the client is told to wait up to `timeoutMs`, and shown `info` (an `INFO_PRE` text such as
-   * `WEB_AUTH::https://…`, printable, ≤ 1000 characters) unless that is null.
-   */
+  /** The verdict takes longer: the client is told to wait up to `timeoutMs`, and its user what to do, if anything. */
   | {
       readonly kind: 'authenticationPending';
       readonly requestId: number;
       readonly timeoutMs: number;
-      readonly info: string | null;
+      readonly prompt: LoginPrompt | null;
     }
   | { readonly kind: 'configChanged'; readonly config: DataPlaneConfig }
   | {
@@ -83,6 +85,8 @@ export type Output =
   | { readonly kind: 'tlsClose'; readonly tls: TlsId }
   | { readonly kind: 'authenticate'; readonly request: AuthenticationRequest }
   | { readonly kind: 'cancelAuthentication'; readonly requestId: number }
+  /** What the user answered to the last text prompt of this login. */
+  | { readonly kind: 'answerAuthentication'; readonly requestId: number; readonly answer: string }
   | { readonly kind: 'dataChannel'; readonly command: DataChannelCommand }
   | { readonly kind: 'event'; readonly event: EngineEvent };
 
@@ -104,6 +108,8 @@ export type DataChannelCommand =
 /** What a person, a log or a metric may want to know. No secrets. */
 export type EngineEvent =
   | { readonly kind: 'connectionAttemptFailed'; readonly connection: ConnectionFacts; readonly reason: string }
+  /** The client was asked something, and is to come back with the answer. */
+  | { readonly kind: 'connectionAttemptChallenged'; readonly connection: ConnectionFacts }
   | { readonly kind: 'connected'; readonly connection: ConnectionFacts }
   | { readonly kind: 'renewed'; readonly connectionId: string; readonly keyId: number }
   | { readonly kind: 'floated'; readonly connectionId: string; readonly from: string; readonly to: string }

@@ -10,7 +10,8 @@ import type { Input, Instant, Output, Remote } from './engine-io.ts';
 import type { EngineOptions } from './engine-options.ts';
 import { EngineState } from './engine-state.ts';
 import { onFloated } from './floating.ts';
-import { onLoginDeadline, onPending, onVerdict } from './login.ts';
+import { onVerdict } from './login.ts';
+import { onLoginDeadline, onPending } from './login-dialogue.ts';
 import { factsOf, remoteText, type Peer } from './peer.ts';
 import { startPeer } from './peer-session.ts';
 import { restartPeer } from './pushing.ts';
@@ -121,7 +122,7 @@ export class Engine {
         this.#ofRequest(input.requestId, () => onVerdict(state, input.requestId, input.verdict));
         return;
       case 'authenticationPending':
-        this.#ofRequest(input.requestId, () => onPending(state, input.requestId, input.timeoutMs, input.info));
+        this.#ofRequest(input.requestId, (peer) => onPending(state, peer, input.timeoutMs, input.prompt));
         return;
       case 'configChanged':
         applySnapshot(state, input.config);
@@ -239,11 +240,11 @@ export class Engine {
     act(peer);
   }
 
-  #ofRequest(requestId: number, act: () => void): void {
+  #ofRequest(requestId: number, act: (peer: Peer) => void): void {
     const peer = this.#state.peers.byRequest(requestId);
     if (peer === undefined) return;
     this.#state.touch(peer);
-    act();
+    act(peer);
   }
 
   #onTlsReady(peer: Peer, input: Extract<Input, { kind: 'tlsReady' }>): void {

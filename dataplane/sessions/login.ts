@@ -1,15 +1,17 @@
 import type { AuthenticationVerdict } from '../../api/authentication.ts';
-import { authFailedMessage, authFailedTemporaryMessage, authPendingMessage } from '../protocol/control-message.ts';
+import { parsePasswordField } from '../protocol/challenge.ts';
 import { CREDENTIALS_TOO_LONG_TEXT, type KeyMethodMessage } from '../protocol/key-method.ts';
 import type { KeyState } from '../protocol/key-state.ts';
 import { DEFAULT_CIPHERS, negotiate, type NegotiationPolicy } from '../protocol/negotiation.ts';
 import { parseClientOptions, serverOptionsText } from '../protocol/occ-options.ts';
 import { parsePeerInfo, type PeerInfo } from '../protocol/peer-info.ts';
-import { cancelLogin, endPeer, recordFailure, releaseKeyMethodBytes } from './ending.ts';
+import { challenge, deny, type Denial } from './denial.ts';
+import { releaseKeyMethodBytes } from './ending.ts';
 import type { EngineState } from './engine-state.ts';
 import { establish } from './establish.ts';
+import { promptsOf } from './login-dialogue.ts';
 import { commonNameOf } from './presented-name.ts';
-import { remoteText, type ClientWords, type Peer } from './peer.ts';
+import type { ClientWords, Peer } from './peer.ts';
 import { completeRenewal } from './renewal.ts';
 
 /** Takes a client's half of the key exchange: answers it in any case, then has the client's claim judged. */
@@ -34,10 +36,11 @@ export function onKeyMethod(state: EngineState, peer: Peer, key: KeyState, messa
   // What stays for the key derivation must not hold the password.
   key.client = { ...message, password: '' };
 
+  const closed = closedReason(state);
   if (message.credentialsTooLong)
     deny(state, peer, purpose, { reason: 'credentials-too-long', message: CREDENTIALS_TOO_LONG_TEXT });
   else if (refusal !== undefined) deny(state, peer, purpose, refusal);
-  else if (purpose === 'login' && closedReason(state) !== undefined) denyForNow(state, peer, closedReason(state) ?? '');
+  else if (purpose === 'login' && closed !== undefined) deny(state, peer, purpose, forNow(closed));
   else {
     const requestId = state.nextRequest();
     peer.login = {
@@ -45,6 +48,9 @@ export function onKeyMethod(state: EngineState, peer: Peer, key: KeyState, messa
       requestId,
       purpose,
       sentUsername: username !== '',
+      isFederated: parsePasswordField(password).kind === 'federatedStart',
+      isAsked: false,
+      questions: 0,
       granted: undefined,
       announceAt: state.now + state.limits.pendingAfterMs,
       deadline: key.createdMs + state.limits.pendingTimeoutMs,
@@ -59,6 +65,7 @@ export function onKeyMethod(state: EngineState, peer: Peer, key: KeyState, messa
         certificate,
         username,
         password,
+        prompts: promptsOf(peer.ssoMethods),
       },
     });
   }
@@ -68,23 +75,14 @@ export function onVerdict(state: EngineState, requestId: number, verdict: Authen
   const peer = state.peers.takeRequest(requestId);
   const login = peer?.login;
   if (peer === undefined || login?.requestId !== requestId) return;
-  if (verdict.kind === 'denied') {
-    peer.login = undefined;
-    deny(state, peer, login.purpose, verdict);
+  if (verdict.kind === 'granted') {
+    login.granted = verdict;
+    proceed(state, peer);
     return;
   }
-  login.granted = verdict;
-  proceed(state, peer);
-}
-
-/** The provider needs longer, or the user must act: the client is told to wait. */
-export function onPending(state: EngineState, requestId: number, timeoutMs: number, info: string | null): void {
-  const peer = state.peers.byRequest(requestId);
-  const login = peer?.login;
-  if (peer === undefined || login === undefined) return;
-  login.deadline = Math.min(state.now + timeoutMs, login.key.createdMs + state.limits.pendingTimeoutMs);
-  announce(state, peer);
-  if (info !== null) peer.session.say(login.key, `INFO_PRE,${info}`);
+  peer.login = undefined;
+  if (verdict.kind === 'denied') deny(state, peer, login.purpose, verdict);
+  else challenge(state, peer, login, verdict.challenge);
 }
 
 /**
@@ -100,52 +98,13 @@ export function proceed(state: EngineState, peer: Peer): void {
     return;
   }
   const outcome = establish(state, peer, login, login.granted);
-  if (outcome.kind === 'refused') denyForNow(state, peer, outcome.reason);
+  if (outcome.kind === 'refused') deny(state, peer, 'login', forNow(outcome.reason));
   else if (outcome.kind === 'withdrawn')
     deny(state, peer, 'login', { reason: outcome.reason, message: outcome.reason });
 }
 
-export function onLoginDeadline(state: EngineState, peer: Peer): void {
-  const { login } = peer;
-  if (login === undefined || login.granted !== undefined) return;
-  if (state.now >= login.deadline) {
-    cancelLogin(state, peer);
-    deny(state, peer, login.purpose, { reason: 'login-timeout', message: 'The login took too long' });
-  } else if (state.now >= login.announceAt) announce(state, peer);
-}
-
-function announce(state: EngineState, peer: Peer): void {
-  const { login } = peer;
-  if (login === undefined || login.announceAt === Infinity) return;
-  login.announceAt = Infinity;
-  const timeoutS = Math.max(1, Math.floor((login.deadline - state.now) / 1000));
-  const keywords = peer.negotiated?.pendingKeywords === true;
-  peer.session.say(login.key, authPendingMessage(keywords ? timeoutS : null));
-}
-
-interface Denial {
-  readonly reason: string;
-  readonly message: string;
-  readonly certificateRefused?: boolean;
-}
-
-/** A refused certificate makes no connection record: strangers must not fill the list (tunnel.md 4.3). */
-function deny(state: EngineState, peer: Peer, purpose: 'login' | 'renewal', denial: Denial): void {
-  const { reason } = denial;
-  if (denial.certificateRefused === true)
-    state.event({ kind: 'certificateRefused', remote: remoteText(peer.remote), reason });
-  else if (purpose === 'login') recordFailure(state, peer, reason);
-  endPeer(state, peer, purpose === 'login' ? reason : `renewal refused: ${reason}`, authFailedMessage(denial.message));
-}
-
-/** The client is welcome, but not now: one that understands comes back by itself. */
-function denyForNow(state: EngineState, peer: Peer, reason: string): void {
-  recordFailure(state, peer, reason);
-  const text =
-    peer.negotiated?.temporaryFailure === true
-      ? authFailedTemporaryMessage({ backoffS: BACKOFF_S, advance: 'addr', reason })
-      : authFailedMessage(reason);
-  endPeer(state, peer, reason, text);
+function forNow(reason: string): Denial {
+  return { reason, message: reason, isTemporary: true };
 }
 
 /** Why nobody may log in now, or undefined. */
@@ -160,6 +119,7 @@ function readClient(peer: Peer, message: KeyMethodMessage): Denial | undefined {
   const info = parsePeerInfo(message.peerInfo);
   peer.username = message.username.slice(0, MAX_SHOWN_USERNAME);
   peer.client = wordsOf(info);
+  peer.ssoMethods = new Set(info.ssoMethods);
   peer.understandsDnsOption = (info.protocolBits & DNS_OPTION_BITS) !== 0;
   const result = negotiate(info, parseClientOptions(message.options), NEGOTIATION_POLICY);
   if (!result.ok) return result;
@@ -182,6 +142,5 @@ const NEGOTIATION_POLICY: NegotiationPolicy = {
 };
 /** IV_PROTO: the `dns` option in its first or final syntax. */
 const DNS_OPTION_BITS = (1 << 6) | (1 << 11);
-const BACKOFF_S = 15;
 const MAX_SHOWN_USERNAME = 256;
 const MAX_SHOWN_WORD = 64;

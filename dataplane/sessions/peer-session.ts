@@ -4,6 +4,7 @@ import { cancelLogin, closePeer, endPeer, releaseKeyMethodBytes } from './ending
 import type { Remote } from './engine-io.ts';
 import type { EngineState } from './engine-state.ts';
 import { onKeyMethod, proceed } from './login.ts';
+import { onAnswer } from './login-dialogue.ts';
 import { Peer, remoteText } from './peer.ts';
 import { answerPushRequest } from './pushing.ts';
 import { TokenBucket } from './rate-limit.ts';
@@ -90,7 +91,7 @@ function onMessage(state: EngineState, peer: Peer, message: ClientMessage): void
       endPeer(state, peer, 'client exit', null);
       return;
     case 'challengeResponse':
-      state.countDrop('challenge-response-unasked');
+      onAnswer(state, peer, message.response);
       return;
     case 'ignored':
       state.countDrop(`control-message-${message.reason}`);

@@ -21,6 +21,11 @@ export interface Login {
   readonly purpose: 'login' | 'renewal';
   /** Whether the client named a user itself: a token needs a name to go with it. */
   readonly sentUsername: boolean;
+  /** Whether the client expects to be sent to a page, as the AWS client does. */
+  readonly isFederated: boolean;
+  /** Whether the user has been asked something and has not answered. */
+  isAsked: boolean;
+  questions: number;
   granted: Extract<AuthenticationVerdict, { kind: 'granted' }> | undefined;
   /** When the client is told that it takes longer; Infinity once it has been. */
   announceAt: number;
@@ -66,6 +71,8 @@ export class Peer {
   client: ClientWords = { version: '', platform: '', ui: '' };
   negotiated: Negotiated | undefined;
   understandsDnsOption = false;
+  /** IV_SSO. */
+  ssoMethods: ReadonlySet<string> = new Set();
   certificates = new Map<TlsId, PresentedCertificate | null>();
   login: Login | undefined;
   tunnel: Tunnel | undefined;

@@ -297,7 +297,15 @@ class Stage {
       {
         kind: 'authenticated',
         requestId: 1_000_000 + below(3),
-        verdict: { kind: 'denied', reason: 'x', message: 'x', certificateRefused: false },
+        verdict: { kind: 'denied', reason: 'x', message: 'x', certificateRefused: false, isTemporary: false },
+      },
+      {
+        kind: 'authenticationPending',
+        requestId: this.#world.requests.at(-1)?.requestId ?? 0,
+        timeoutMs: below(100_000),
+        prompt: ([null, { kind: 'web', url: 'https://a.example' }, { kind: 'text', text: '?', echo: true }] as const)[
+          below(3)
+        ],
       },
       { kind: 'transportClosed', remote: random() < 0.02 ? client.remote : udpRemote('203.0.113.9', 9) },
       { kind: 'terminate', connectionId: 'cvpn-connection-0' },

@@ -229,24 +229,6 @@ test('[P84] announces it without keywords to clients that know none', () => {
   assert.deepEqual(client.messages, ['AUTH_PENDING']);
 });
 
-test('[P84] shows where to log in, and refuses when the time is over', () => {
-  const world = new SimulatedWorld({ authenticate: () => undefined });
-  const client = world.client();
-  client.start();
-  world.advance(1_000);
-  const [{ requestId }] = world.requests;
-  const info = 'WEB_AUTH::https://login.example/l/token';
-  world.feed({ kind: 'authenticationPending', requestId, timeoutMs: 30_000, info });
-  world.advance(5_000);
-  assert.deepEqual(client.messages, ['AUTH_PENDING,timeout 30', `INFO_PRE,${info}`]);
-  world.advance(26_000);
-  assert.equal(client.messages.at(-1), 'AUTH_FAILED,The login took too long');
-  assert.deepEqual(world.cancelled, [requestId]);
-  world.decide(requestId, grantByCertificate(world.requests[0]));
-  world.advance(1_000);
-  assert.equal(world.tunnel.peers.size, 0);
-});
-
 test('opens no data path before the client has acknowledged our half of the key exchange', () => {
   const world = new SimulatedWorld();
   const client = world.client();

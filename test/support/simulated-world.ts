@@ -2,6 +2,8 @@ import type { AuthenticationRequest, AuthenticationVerdict, Identity } from '../
 import type { Connection } from '../../api/connection.ts';
 import type { DataPlaneConfig } from '../../api/data-plane-config.ts';
 import { SOCKET_ADDRESS_BYTES, type SocketAddressBytes } from '../../dataplane/data-channel.ts';
+import type { Authenticator } from '../../dataplane/auth/authenticator.ts';
+import { LoginDesk } from '../../dataplane/io/login-desk.ts';
 import type { DataPlaneMemory, EngineTimers } from '../../dataplane/process-messages.ts';
 import { isDataOpcode, opcodeOf } from '../../dataplane/protocol/opcode.ts';
 import { Engine } from '../../dataplane/sessions/engine.ts';
@@ -37,6 +39,8 @@ export interface WorldOptions {
   readonly seed?: number;
   /** Undefined leaves a login undecided; see `decide`. By default the certificate's text is the common name. */
   readonly authenticate?: (request: AuthenticationRequest) => AuthenticationVerdict | undefined;
+  /** Judges logins in place of `authenticate`, in its own time: let it have its turn between two advances. */
+  readonly authenticator?: Authenticator;
 }
 
 export interface Transmission {
@@ -63,6 +67,7 @@ export class SimulatedWorld {
   /** Control packets as they left the server. */
   readonly transmitted: Transmission[] = [];
   readonly #authenticate: (request: AuthenticationRequest) => AuthenticationVerdict | undefined;
+  readonly #logins: LoginDesk | undefined;
   readonly #clients = new Map<string, SimulatedClient>();
   readonly #allClients: SimulatedClient[] = [];
   #nextTcp = 0;
@@ -72,6 +77,13 @@ export class SimulatedWorld {
     this.up = new NoisyLink(this.clock, this.random, options.noise ?? CLEAN);
     this.down = new NoisyLink(this.clock, this.random, options.noise ?? CLEAN);
     this.#authenticate = options.authenticate ?? grantByCertificate;
+    if (options.authenticator !== undefined)
+      this.#logins = new LoginDesk({
+        authenticator: options.authenticator,
+        feed: (input) => this.feed(input),
+        now: () => this.clock.now,
+        onVerdict: () => undefined,
+      });
     this.tls = new PassThroughTls(this.clock, (event) => this.feed(event));
     this.tunnel = new FakeTunnel(
       this.clock,
@@ -201,12 +213,20 @@ export class SimulatedWorld {
         return;
       case 'authenticate': {
         this.requests.push(output.request);
+        if (this.#logins !== undefined) {
+          this.#logins.begin(output.request);
+          return;
+        }
         const verdict = this.#authenticate(output.request);
         if (verdict !== undefined) this.clock.after(1, () => this.decide(output.request.requestId, verdict));
         return;
       }
       case 'cancelAuthentication':
         this.cancelled.push(output.requestId);
+        this.#logins?.cancel(output.requestId);
+        return;
+      case 'answerAuthentication':
+        this.#logins?.answer(output.requestId, output.answer);
         return;
       case 'dataChannel':
         this.commands.push(output.command);
@@ -251,9 +271,10 @@ export function serialOf(commonName: string): string {
 
 export function denied(
   message: string,
-  changes: { readonly certificateRefused?: boolean } = {},
+  changes: { readonly certificateRefused?: boolean; readonly isTemporary?: boolean } = {},
 ): AuthenticationVerdict {
-  return { kind: 'denied', reason: 'denied-by-test', message, certificateRefused: changes.certificateRefused ?? false };
+  const { certificateRefused = false, isTemporary = false } = changes;
+  return { kind: 'denied', reason: 'denied-by-test', message, certificateRefused, isTemporary };
 }
 
 export function udpRemote(address: string, port: number): Extract<Remote, { kind: 'udp' }> {

@@ -1,8 +1,8 @@
 import assert from 'node:assert/strict';
 import { before, beforeEach, suite, test } from 'node:test';
-import type { AuthenticationRequest, AuthenticationVerdict } from '../../../../api/authentication.ts';
+import type { AuthenticationRequest } from '../../../../api/authentication.ts';
 import type { DataPlaneConfig, LocalUser, RevocationMaterial } from '../../../../api/data-plane-config.ts';
-import type { LoginTokens } from '../../../../dataplane/auth/authenticator.ts';
+import type { LoginTokens, PlainVerdict } from '../../../../dataplane/auth/authenticator.ts';
 import { LocalProvider } from '../../../../dataplane/auth/local-provider.ts';
 import { LoginAuthenticator } from '../../../../dataplane/auth/login-authenticator.ts';
 import { hashPassword } from '../../../../dataplane/auth/password-hash.ts';
@@ -95,22 +95,20 @@ suite('Login', () => {
       certificate: null,
       username: '',
       password: '',
+      prompts: [],
       ...fields,
     };
   }
 
-  const ask = (
-    authenticator: LoginAuthenticator,
-    fields: Partial<AuthenticationRequest>,
-  ): Promise<AuthenticationVerdict> => authenticator.authenticate(request(fields), signal);
+  const ask = (authenticator: LoginAuthenticator, fields: Partial<AuthenticationRequest>): Promise<PlainVerdict> =>
+    authenticator.authenticate(request(fields), { signal });
   const withCertificate = (certificate: TestCertificate) => ({
     certificate: {
       chain: [derOfPem(certificate.certificatePem), derOfPem(authority.certificatePem)],
       authorizationError: null,
     },
   });
-  const reasonOf = (verdict: AuthenticationVerdict): string =>
-    verdict.kind === 'granted' ? 'granted' : verdict.reason;
+  const reasonOf = (verdict: PlainVerdict): string => (verdict.kind === 'granted' ? 'granted' : verdict.reason);
   const challenge = (password: string, code: string): string =>
     `SCRV1:${Buffer.from(password).toString('base64')}:${Buffer.from(code).toString('base64')}`;
 
@@ -379,7 +377,8 @@ suite('Login', () => {
     const gate = Promise.withResolvers<boolean>();
     const local = new LocalProvider({ ...providerOptions(), verify: () => gate.promise });
     const authenticator = authenticatorFor({}, local);
-    const pending = authenticator.authenticate(request({ username: 'bob', password: 'hunter2' }), controller.signal);
+    const { signal: aborted } = controller;
+    const pending = authenticator.authenticate(request({ username: 'bob', password: 'hunter2' }), { signal: aborted });
     controller.abort();
     gate.resolve(true);
     assert.equal(reasonOf(await pending), 'cancelled');

@@ -48,8 +48,9 @@ suite('Mutual login over TLS', () => {
         certificate: ready.certificate,
         username: '',
         password: '',
+        prompts: [],
       },
-      new AbortController().signal,
+      { signal: new AbortController().signal },
     );
     if (verdict.kind === 'granted') return verdict.identity.username;
     assert.equal(verdict.certificateRefused, true);

@@ -111,6 +111,15 @@ suite('Connection log', () => {
       assert.equal(entry[key], 'NA');
   });
 
+  test('an attempt that waits for its user says so', () => {
+    const { log, entries } = logWith({ enabled: true, userLogin: true });
+    log.onEvent({ kind: 'connectionAttemptChallenged', connection: FAILED });
+    const [entry] = entries();
+    assert.deepEqual(Object.keys(entry), KEYS);
+    assert.equal(entry['connection-attempt-status'], 'waiting-for-assertion');
+    assert.equal(entry['connection-attempt-failure-reason'], 'NA');
+  });
+
   test('[C106] an end has the same id, its time, duration and traffic', () => {
     const { log, entries, at } = logWith({ enabled: true, userLogin: false });
     log.onEvent({ kind: 'connected', connection: FACTS });

@@ -3,13 +3,11 @@ import { test } from 'node:test';
 import { utf8Bytes } from '../../../../dataplane/protocol/bytes.ts';
 import {
   authFailedMessage,
-  authFailedSessionMessage,
   authFailedTemporaryMessage,
   authPendingMessage,
   ControlMessageReader,
   encodeControlMessage,
   haltMessage,
-  infoMessage,
   openUrlMessage,
   printableReason,
   restartMessage,
@@ -64,10 +62,6 @@ test('writes the pending messages with and without keywords', () => {
   assert.equal(authPendingMessage(180), 'AUTH_PENDING,timeout 180');
   assert.equal(authPendingMessage(null), 'AUTH_PENDING');
   assert.equal(webAuthMessage('https://a.example/l/1'), 'INFO_PRE,WEB_AUTH::https://a.example/l/1');
-  assert.equal(
-    webAuthMessage('https://a.example', ['hidden', 'external']),
-    'INFO_PRE,WEB_AUTH:hidden,external:https://a.example',
-  );
   assert.equal(openUrlMessage('https://a.example'), 'INFO_PRE,OPEN_URL:https://a.example');
   assert.equal(textChallengeMessage('Code?', { echo: true }), 'INFO_PRE,CR_TEXT:E,R:Code?');
 });
@@ -75,7 +69,6 @@ test('writes the pending messages with and without keywords', () => {
 test('writes refusals, restarts and farewells as clients know them', () => {
   assert.equal(authFailedMessage(''), 'AUTH_FAILED');
   assert.equal(authFailedMessage('certificate not accepted'), 'AUTH_FAILED,certificate not accepted');
-  assert.equal(authFailedSessionMessage('token expired'), 'AUTH_FAILED,SESSION: token expired');
   assert.equal(authFailedTemporaryMessage({ reason: 'busy' }), 'AUTH_FAILED,TEMP:busy');
   assert.equal(
     authFailedTemporaryMessage({ backoffS: 30, advance: 'no', reason: 'busy' }),
@@ -88,7 +81,6 @@ test('writes refusals, restarts and farewells as clients know them', () => {
   assert.equal(restartMessage({ keepCredentials: false, nextRemote: true, reason: '' }), 'RESTART,[N]');
   assert.equal(restartMessage({ keepCredentials: false, nextRemote: false, reason: '' }), 'RESTART');
   assert.equal(haltMessage('session revoked'), 'HALT,session revoked');
-  assert.equal(infoMessage('hello'), 'INFO,hello');
   assert.deepEqual([...encodeControlMessage('EXIT')], [69, 88, 73, 84, 0]);
 });
 
