@@ -14,6 +14,8 @@ export interface MetricSources {
   readonly addressPool: () => { readonly used: number; readonly size: number };
   /** `compiledAt` in milliseconds since 1970. */
   readonly snapshot: () => { readonly version: number; readonly epoch: number; readonly compiledAt: number };
+  /** Milliseconds since 1970 when the server's certificate ends. */
+  readonly serverCertificateEnds: () => number;
   /** Milliseconds since 1970 when the revocation list ends; null without one. */
   readonly revocationListEnds: () => number | null;
   /** Ended and failed connections still listed, and how many of each are kept at most. */
@@ -39,6 +41,7 @@ export class Metrics {
   readonly #lag = monitorEventLoopDelay({ resolution: LAG_RESOLUTION_MS });
   readonly #connections: Counter<'outcome'>;
   readonly #authenticationFailures: Counter<'reason'>;
+  readonly #turnedAway: Counter<'reason'>;
   readonly #certificatesRefused: Counter<'reason'>;
   readonly #refused: Counter<'reason'>;
   readonly #handshakesFailed: Counter<'reason'>;
@@ -54,6 +57,7 @@ export class Metrics {
       new Counter({ name: `clientvpn_${name}`, help, labelNames: [...labelNames], registers: [this.#registry] });
     this.#connections = counter('connection_attempts_total', 'Connection attempts by outcome', ['outcome']);
     this.#authenticationFailures = counter('authentication_failures_total', 'Logins refused, by reason', ['reason']);
+    this.#turnedAway = counter('logins_turned_away_total', 'Logins for which there was no room', ['reason']);
     this.#certificatesRefused = counter('certificates_refused_total', 'Client certificates refused', ['reason']);
     this.#refused = counter('session_starts_refused_total', 'Session starts refused before a login', ['reason']);
     this.#handshakesFailed = counter('handshakes_failed_total', 'TLS handshakes and key exchanges failed', ['reason']);
@@ -81,7 +85,8 @@ export class Metrics {
         return;
       case 'connectionAttemptFailed':
         this.#connections.inc({ outcome: 'failed' });
-        this.#authenticationFailures.inc({ reason: event.reason });
+        if (event.isTemporary) this.#turnedAway.inc({ reason: event.reason });
+        else this.#authenticationFailures.inc({ reason: event.reason });
         return;
       case 'disconnected':
         this.#ended.inc({ reason: event.reason });
@@ -142,9 +147,13 @@ export class Metrics {
       Math.max(0, (sources.now() - sources.snapshot().compiledAt) / 1000),
     );
     gauge('password_checks_waiting', 'Logins that wait for their password check', sources.passwordChecksWaiting);
+    const daysUntil = (ms: number): number => (ms - sources.now()) / DAY_MS;
+    gauge('server_certificate_days_to_expiry', "Days until the server's certificate ends", () =>
+      daysUntil(sources.serverCertificateEnds()),
+    );
     gauge('crl_days_to_expiry', 'Days until the revocation list ends', () => {
       const ends = sources.revocationListEnds();
-      return ends === null ? null : (ends - sources.now()) / 86_400_000;
+      return ends === null ? null : daysUntil(ends);
     });
     const lag = this.#lag;
     void new Gauge({
@@ -222,3 +231,4 @@ export class Metrics {
 }
 
 const LAG_RESOLUTION_MS = 20;
+const DAY_MS = 86_400_000;

@@ -1,3 +1,4 @@
+import { X509Certificate } from 'node:crypto';
 import type { DataPlaneConfig } from '../../api/data-plane-config.ts';
 import type { LocalProvider } from '../auth/local-provider.ts';
 import { DEFAULT_LIMITS } from '../sessions/engine-options.ts';
@@ -58,6 +59,8 @@ export class Observers {
           const { version, epoch, compiledAt } = this.#config.snapshot;
           return { version, epoch, compiledAt: Date.parse(compiledAt) };
         },
+        serverCertificateEnds: () =>
+          new X509Certificate(this.#config.secrets.serverCertificatePem).validToDate.getTime(),
         revocationListEnds: () => revocationListEnd(this.#config),
         history: () => {
           const { endedRemembered, failedRemembered } = engine.stats();

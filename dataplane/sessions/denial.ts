@@ -20,7 +20,7 @@ export function deny(state: EngineState, peer: Peer, purpose: 'login' | 'renewal
   const { reason } = denial;
   if (denial.certificateRefused === true)
     state.event({ kind: 'certificateRefused', remote: remoteText(peer.remote), reason });
-  else if (purpose === 'login') recordFailure(state, peer, reason);
+  else if (purpose === 'login') recordFailure(state, peer, reason, denial.isTemporary === true);
   endPeer(state, peer, purpose === 'login' ? reason : `renewal refused: ${reason}`, farewellFor(peer, denial));
 }
 

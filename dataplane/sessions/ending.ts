@@ -37,9 +37,9 @@ export function closePeer(state: EngineState, peer: Peer, reason: string): void 
 }
 
 /** A login that came to nothing: listed, unless it never got as far as a name. */
-export function recordFailure(state: EngineState, peer: Peer, reason: string): void {
+export function recordFailure(state: EngineState, peer: Peer, reason: string, isTemporary: boolean): void {
   const connection = factsOf(peer);
-  state.event({ kind: 'connectionAttemptFailed', connection, reason });
+  state.event({ kind: 'connectionAttemptFailed', connection, reason, isTemporary });
   state.history.addFailed(
     connectionFrom(
       placeOf(state),

@@ -107,7 +107,13 @@ export type DataChannelCommand =
 
 /** What a person, a log or a metric may want to know. No secrets. */
 export type EngineEvent =
-  | { readonly kind: 'connectionAttemptFailed'; readonly connection: ConnectionFacts; readonly reason: string }
+  | {
+      readonly kind: 'connectionAttemptFailed';
+      readonly connection: ConnectionFacts;
+      readonly reason: string;
+      /** Nothing was wrong with the login: there was no room for it. */
+      readonly isTemporary: boolean;
+    }
   /** The client was asked something, and is to come back with the answer. */
   | { readonly kind: 'connectionAttemptChallenged'; readonly connection: ConnectionFacts }
   | { readonly kind: 'connected'; readonly connection: ConnectionFacts }

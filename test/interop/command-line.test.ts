@@ -25,6 +25,7 @@ const LOG_KEYS = (
 ).split(' ');
 const METRIC_NAMES = [
   'clientvpn_active_connections',
+  'clientvpn_server_certificate_days_to_expiry',
   'clientvpn_authentication_failures_total',
   'clientvpn_ingress_bytes_total',
   'clientvpn_egress_bytes_total',

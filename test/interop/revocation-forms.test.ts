@@ -18,7 +18,7 @@ function object(kind: 'Secret' | 'ConfigMap', fields: Readonly<Record<string, un
   return { apiVersion: 'v1', kind, metadata: { name: NAME }, ...fields };
 }
 
-test('[C93] [C94] a revocation list is read from Secrets and ConfigMaps in every form', { skip }, async (t) => {
+test('[C93] [C94] [C95] a revocation list is read from Secrets and ConfigMaps in every form', { skip }, async (t) => {
   const authority = await mint({ commonName: 'company ca', authority: true });
   const alice = await mint({ commonName: 'alice', issuer: authority, serial: SERIAL, usages: [CLIENT_AUTH] });
   const manifests = (kind: 'Secret' | 'ConfigMap', serials: readonly string[], form: Form): string => {
@@ -33,6 +33,7 @@ test('[C93] [C94] a revocation list is read from Secrets and ConfigMaps in every
     );
   };
   const world = await World.create(t, {
+    options: ['--metrics-listen', '127.0.0.1:9464'],
     manifests: { 'all.yaml': manifests('Secret', [], (der) => ({ stringData: { [KEY]: pemOf(der) } })) },
   });
   const certificate = join(world.lab.folder, 'alice.crt');
@@ -55,7 +56,12 @@ test('[C93] [C94] a revocation list is read from Secrets and ConfigMaps in every
       await client.stop();
     });
   assert.equal(world.gateway.status().refused, null);
+  const days = (Date.UTC(2040, 11, 31) - Date.now()) / 86_400_000;
+  const metrics = world.lab.gateway.must(process.execPath, '--eval', FETCH);
+  assert.equal(Math.round(Number(/^clientvpn_crl_days_to_expiry\{.*\} (\S+)$/m.exec(metrics)?.[1])), Math.round(days));
 });
+
+const FETCH = "fetch('http://127.0.0.1:9464/metrics').then((r) => r.text()).then((t) => process.stdout.write(t))";
 
 type Form = (der: Buffer) => Readonly<Record<string, unknown>>;
 

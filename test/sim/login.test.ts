@@ -272,6 +272,7 @@ test('refuses with the reason when every address is taken', () => {
   late.start();
   world.advance(2_000);
   assert.match(late.messages[0] ?? '', /^AUTH_FAILED,TEMP\[.*\]:the endpoint has no address left$/);
+  assert.equal(world.eventsOf('connectionAttemptFailed')[0]?.isTemporary, true);
   const addresses = world.connections().filter(({ status }) => status === 'active');
   assert.deepEqual(
     addresses.map(({ clientIp }) => clientIp),

@@ -100,7 +100,7 @@ suite('Connection log', () => {
 
   test('[C113] a failure names its reason, stays on its line and has NA where there is nothing', () => {
     const { log, lines, entries } = logWith({ enabled: true, userLogin: true });
-    log.onEvent({ kind: 'connectionAttemptFailed', connection: FAILED, reason: 'bad-password' });
+    log.onEvent({ kind: 'connectionAttemptFailed', connection: FAILED, reason: 'bad-password', isTemporary: false });
     const [entry] = entries();
     assert.equal(lines[0].indexOf('\n'), lines[0].length - 1);
     assert.equal(entry['connection-attempt-status'], 'failed');

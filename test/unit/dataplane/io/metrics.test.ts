@@ -13,6 +13,7 @@ suite('Metrics', () => {
     batches: () => ({ udpReceive: { runs: 4, packets: 100 }, seal: { runs: 2, packets: 64 } }),
     addressPool: () => ({ used: 7, size: 1021 }),
     snapshot: () => ({ version: 12, epoch: 3, compiledAt: now - 5000 }),
+    serverCertificateEnds: () => now - 12 * 3_600_000,
     revocationListEnds: () => revocationListEnds,
     history: () => ({ ended: { kept: 5, limit: 10_000 }, failed: { kept: 1, limit: 1000 } }),
     loggingDropped: () => 2,
@@ -58,7 +59,11 @@ suite('Metrics', () => {
     assert.equal(await value('clientvpn_crl_days_to_expiry'), undefined);
   });
 
-  test('[C79] [C88] failed logins and refused certificates are counted apart', async () => {
+  test("[C18] days since the server's certificate ended count below zero", async () => {
+    assert.equal(await value('clientvpn_server_certificate_days_to_expiry'), -0.5);
+  });
+
+  test('[C79] [C88] failed logins, refused certificates and a lack of room are counted apart', async () => {
     const connection = {
       connectionId: 'c',
       peerId: null,
@@ -72,9 +77,14 @@ suite('Metrics', () => {
       cipher: null,
       client: { version: '', platform: '', ui: '' },
     };
-    metrics.onEvent({ kind: 'connectionAttemptFailed', connection, reason: 'bad-password' });
+    const failed = { kind: 'connectionAttemptFailed', connection } as const;
+    metrics.onEvent({ ...failed, reason: 'bad-password', isTemporary: false });
+    metrics.onEvent({ ...failed, reason: 'no address left', isTemporary: true });
     metrics.onEvent({ kind: 'certificateRefused', remote: '192.0.2.1:1', reason: 'certificate-expired' });
     assert.equal(await value('clientvpn_authentication_failures_total', 'reason="bad-password"'), 1);
+    assert.equal(await value('clientvpn_authentication_failures_total', 'reason="no address left"'), undefined);
+    assert.equal(await value('clientvpn_logins_turned_away_total', 'reason="no address left"'), 1);
+    assert.equal(await value('clientvpn_connection_attempts_total', 'outcome="failed"'), 2);
     assert.equal(await value('clientvpn_certificates_refused_total', 'reason="certificate-expired"'), 1);
     const { text } = await metrics.exposition();
     assert.ok(!text.includes('joe') && !text.includes('192.0.2.1'));
