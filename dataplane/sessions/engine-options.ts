@@ -24,7 +24,7 @@ export interface EngineOptions {
 export interface EngineLimits {
   /** Handshakes that have not yet become connections, as a share of `maxConnections`. */
   readonly halfOpenShare: number;
-  /** Unfinished TCP connections of one address. */
+  /** Unfinished TCP connections of one IPv4 address or IPv6 /64. */
   readonly halfOpenTcpPerAddress: number;
   /** Stateless answers per second to one IPv4 /24 or IPv6 /56, and to all (tunnel.md 4.8). */
   readonly answersPerNetwork: number;

@@ -1,3 +1,4 @@
+import { Tally } from '../../net/tally.ts';
 import type { TlsId } from './engine-io.ts';
 import { chooseVictim } from './eviction.ts';
 import type { Peer } from './peer.ts';
@@ -19,7 +20,7 @@ export class PeerTable {
   /** Oldest first. */
   readonly #opening = new Set<Peer>();
   /** How many of them each network has. */
-  readonly #openingPerNetwork = new Map<string, number>();
+  readonly #openingPerNetwork = new Tally();
 
   /** Every peer that is not closed. */
   all(): IterableIterator<Peer> {
@@ -46,7 +47,7 @@ export class PeerTable {
   openingToEvict(): Peer | undefined {
     return chooseVictim(this.#opening, ({ session, remote }) => ({
       isAdvanced: session.current.facts !== undefined,
-      crowd: this.#openingPerNetwork.get(networkOf(remote.address)) ?? 0,
+      crowd: this.#openingPerNetwork.of(networkOf(remote.address)),
     }));
   }
 
@@ -68,7 +69,7 @@ export class PeerTable {
     this.#entry(peer.remote.key).opening = peer;
     this.#byConnection.set(peer.connectionId, peer);
     this.#opening.add(peer);
-    this.#countOpening(peer, 1);
+    this.#openingPerNetwork.add(networkOf(peer.remote.address));
   }
 
   /** The address must hold no other connected peer. */
@@ -82,7 +83,7 @@ export class PeerTable {
 
   /** The peer no longer counts as opening; it may still be found by its address. */
   settleOpening(peer: Peer): void {
-    if (this.#opening.delete(peer)) this.#countOpening(peer, -1);
+    if (this.#opening.delete(peer)) this.#openingPerNetwork.remove(networkOf(peer.remote.address));
   }
 
   /** Moves a connected peer to an address that holds no other connected peer. */
@@ -134,13 +135,6 @@ export class PeerTable {
 
   byConnectionId(connectionId: string): Peer | undefined {
     return this.#byConnection.get(connectionId);
-  }
-
-  #countOpening(peer: Peer, change: 1 | -1): void {
-    const network = networkOf(peer.remote.address);
-    const count = (this.#openingPerNetwork.get(network) ?? 0) + change;
-    if (count > 0) this.#openingPerNetwork.set(network, count);
-    else this.#openingPerNetwork.delete(network);
   }
 
   #entry(key: string): AddressEntry {

@@ -1,3 +1,5 @@
+import { addressBlock } from '../../net/address-block.ts';
+
 /** Lets `perSecond` through on average and `burst` at once. Time comes with each call. */
 export class TokenBucket {
   readonly #perMs: number;
@@ -75,15 +77,7 @@ export class NetworkLimit {
 
 /** The /24 of an IPv4 address, the /56 of an IPv6 address, as text that is equal for equal networks. */
 export function networkOf(address: string): string {
-  const text = address.startsWith('::ffff:') && address.includes('.') ? address.slice(7) : address;
-  if (!text.includes(':')) return text.slice(0, text.lastIndexOf('.'));
-  const [head = '', tail] = text.split('::');
-  const first = head === '' ? [] : head.split(':');
-  const last = tail === undefined || tail === '' ? [] : tail.split(':');
-  const groups =
-    tail === undefined ? first : [...first, ...Array<string>(8 - first.length - last.length).fill('0'), ...last];
-  const fourth = Number.parseInt(groups[3] ?? '0', 16) & 0xff00;
-  return [...groups.slice(0, 3).map((group) => Number.parseInt(group, 16).toString(16)), fourth.toString(16)].join(':');
+  return addressBlock(address, 24, 56);
 }
 
 const CELLS = 65_536;

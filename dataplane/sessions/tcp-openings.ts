@@ -1,5 +1,8 @@
+import { addressBlock } from '../../net/address-block.ts';
+import { Tally } from '../../net/tally.ts';
 import type { Remote } from './engine-io.ts';
 import { chooseVictim } from './eviction.ts';
+import { networkOf } from './rate-limit.ts';
 
 /** A TCP connection from its accept until a login on it has succeeded. */
 export interface TcpOpening {
@@ -7,15 +10,16 @@ export interface TcpOpening {
   readonly remote: Remote;
 }
 
-/** Counts unfinished TCP connections by address, so that one address can't hold them all. */
+/** Counts unfinished TCP connections by subscriber, so that one can't hold them all, whatever addresses it has. */
 export class TcpOpenings {
-  readonly #perAddressLimit: number;
+  readonly #perSubscriberLimit: number;
   /** Oldest first. */
   readonly #byKey = new Map<string, TcpOpening>();
-  readonly #perAddress = new Map<string, number>();
+  readonly #perSubscriber = new Tally();
+  readonly #perNetwork = new Tally();
 
-  constructor(perAddressLimit: number) {
-    this.#perAddressLimit = perAddressLimit;
+  constructor(perSubscriberLimit: number) {
+    this.#perSubscriberLimit = perSubscriberLimit;
   }
 
   get size(): number {
@@ -30,7 +34,7 @@ export class TcpOpenings {
   toEvict(isAdvanced: (remote: Remote) => boolean): TcpOpening | undefined {
     return chooseVictim(this.#byKey.values(), ({ remote }) => ({
       isAdvanced: isAdvanced(remote),
-      crowd: this.#perAddress.get(remote.address) ?? 0,
+      crowd: this.#perNetwork.of(networkOf(remote.address)),
     }));
   }
 
@@ -38,11 +42,12 @@ export class TcpOpenings {
     return [...this.#byKey.values()];
   }
 
-  /** @returns undefined when the address has its share. */
+  /** @returns undefined when the subscriber has its share. */
   begin(remote: Remote): TcpOpening | undefined {
-    const count = this.#perAddress.get(remote.address) ?? 0;
-    if (count >= this.#perAddressLimit) return undefined;
-    this.#perAddress.set(remote.address, count + 1);
+    const subscriber = subscriberOf(remote);
+    if (this.#perSubscriber.of(subscriber) >= this.#perSubscriberLimit) return undefined;
+    this.#perSubscriber.add(subscriber);
+    this.#perNetwork.add(networkOf(remote.address));
     const opening: TcpOpening = { kind: 'tcpOpening', remote };
     this.#byKey.set(remote.key, opening);
     return opening;
@@ -53,10 +58,12 @@ export class TcpOpenings {
     const opening = this.#byKey.get(key);
     if (opening === undefined) return undefined;
     this.#byKey.delete(key);
-    const { address } = opening.remote;
-    const count = (this.#perAddress.get(address) ?? 1) - 1;
-    if (count === 0) this.#perAddress.delete(address);
-    else this.#perAddress.set(address, count);
+    this.#perSubscriber.remove(subscriberOf(opening.remote));
+    this.#perNetwork.remove(networkOf(opening.remote.address));
     return opening;
   }
+}
+
+function subscriberOf({ address }: Remote): string {
+  return addressBlock(address, 32, 64);
 }
