@@ -46,6 +46,8 @@ export class Observers {
         traffic: () => tunnel.counters().traffic,
         drops: () => ({
           ...tunnel.counters().drops,
+          'control-ring-full': tunnel.counters().controlRingFull,
+          'tcp-connection-limit': tunnel.counters().tcpRefused,
           ...Object.fromEntries(engine.stats().drops),
           'opening-flood': options.openingsRefused(),
           'control-queue-full': options.queueDrops(),

@@ -1,8 +1,12 @@
+import { addressBlock } from '../../net/address-block.ts';
+import { Tally } from '../../net/tally.ts';
 import type { TcpConnectionId } from '../data-channel.ts';
 import { DropReason } from '../tunnel/drop-reason.ts';
 import { PacketBatch, REMOTE_BYTES } from '../tunnel/packet-batch.ts';
 import type { PeerTable } from '../tunnel/peer-table.ts';
 import { Counter, type ThreadCounters } from '../tunnel/thread-counters.ts';
+import { isDataOpcode, opcodeOf } from '../protocol/opcode.ts';
+import { ControlPace } from './control-pace.ts';
 import type { NativeAddon } from './native-addon.ts';
 import { TcpSendQueue } from './tcp-send-queue.ts';
 
@@ -41,8 +45,10 @@ export class TcpTransport {
   readonly #connections: (Connection | undefined)[] = [];
   readonly #freeIndices: number[] = [];
   readonly #indexOf = new Map<TcpConnectionId, number>();
-  readonly #perAddress = new Map<string, number>();
+  readonly #perSubscriber = new Tally();
   readonly #closing = new Set<Connection>();
+  /** Not read for a while: they talked too much. */
+  readonly #paused = new Set<Connection>();
   readonly #remote = new Uint8Array(REMOTE_BYTES);
   #nextId = 1;
   /** 0: accepting. */
@@ -76,11 +82,11 @@ export class TcpTransport {
   }
 
   /** Serves one connection that the poll set named. */
-  serve(index: number, events: number): void {
+  serve(index: number, events: number, now: number): void {
     const connection = this.#connections[index];
     if (connection === undefined) return;
     if ((events & POLL_WRITABLE) !== 0) this.#drain(connection);
-    if ((events & (POLL_READABLE | POLL_HANGUP)) !== 0 && !connection.isClosed) this.#receive(connection);
+    if ((events & (POLL_READABLE | POLL_HANGUP)) !== 0 && !connection.isClosed) this.#receive(connection, now);
   }
 
   /** Sends sealed slots: whole frames, one run of neighbours for each connection and write. */
@@ -134,8 +140,21 @@ export class TcpTransport {
     if (connection !== undefined) connection.peer = -1;
   }
 
-  /** Does what is due: connections to close by now, and accepting again after a pause. */
+  /** Milliseconds until `expire` has something to do that cannot wait; Infinity for nothing. */
+  waitMs(now: number): number {
+    let wait = Infinity;
+    for (const { pausedUntil } of this.#paused) wait = Math.min(wait, pausedUntil - now);
+    return Math.max(0, wait);
+  }
+
+  /** Does what is due: connections to close or to read again by now, and accepting again after a pause. */
   expire(now: number): void {
+    for (const connection of this.#paused) {
+      if (now < connection.pausedUntil) continue;
+      this.#paused.delete(connection);
+      const { addon, poll, firstTag } = this.#options;
+      addon.pollAdd(poll, connection.fd, firstTag + connection.index, connection.waitsForRoom);
+    }
     if (this.#acceptAgainAt > 0 && now >= this.#acceptAgainAt) {
       this.#acceptAgainAt = 0;
       const { addon, poll, listener, listenerTag } = this.#options;
@@ -154,10 +173,9 @@ export class TcpTransport {
 
   #admit(fd: number): void {
     const { addon, poll, firstTag, thread, maxConnections, counters, events } = this.#options;
-    const { address } = addon.formatAddress(this.#remote);
-    const sameAddress = this.#perAddress.get(address) ?? 0;
+    const subscriber = addressBlock(addon.formatAddress(this.#remote).address, 32, 64);
     const id = this.#nextId * 256 + thread;
-    if (this.#indexOf.size >= maxConnections || sameAddress >= CONNECTIONS_PER_ADDRESS) {
+    if (this.#indexOf.size >= maxConnections || this.#perSubscriber.of(subscriber) >= CONNECTIONS_PER_SUBSCRIBER) {
       counters.count(Counter.TcpRefused);
       addon.close(fd);
       return;
@@ -170,18 +188,19 @@ export class TcpTransport {
     this.#nextId++;
     const index = this.#freeIndices.pop() ?? this.#connections.length;
     const frameBytes = PREFIX_BYTES + this.#frameBytesMax;
-    this.#connections[index] = new Connection(fd, id, index, address, frameBytes);
+    this.#connections[index] = new Connection(fd, id, index, subscriber, frameBytes);
     this.#indexOf.set(id, index);
-    this.#perAddress.set(address, sameAddress + 1);
+    this.#perSubscriber.add(subscriber);
     addon.pollAdd(poll, fd, firstTag + index, false);
     counters.count(Counter.TcpAccepted);
   }
 
-  #receive(connection: Connection): void {
+  #receive(connection: Connection, now: number): void {
     const { bytes } = this.batch;
     const kept = connection.partialBytes;
     if (kept > 0) bytes.set(connection.partial.subarray(0, kept), 0);
-    const got = this.#options.addon.tcpReceive(connection.fd, bytes, kept, READ_BYTES);
+    const most = connection.peer < 0 ? OPENING_READ_BYTES : READ_BYTES;
+    const got = this.#options.addon.tcpReceive(connection.fd, bytes, kept, most);
     if (got === -EAGAIN) return;
     if (got <= 0) {
       this.#close(connection, got === 0 ? 'closed by client' : `receive failed: errno ${-got}`);
@@ -189,23 +208,37 @@ export class TcpTransport {
     }
     // What still comes while we say goodbye is read, so that the socket does not stay readable, and forgotten.
     if (connection.closeAt > 0) return;
-    this.#cut(connection, kept + got);
+    const pauseMs = connection.pace.pauseAfter(this.#cut(connection, kept + got), now);
+    if (pauseMs > 0 && !connection.isClosed) this.#pause(connection, now + pauseMs);
   }
 
-  /** Cuts the first `end` bytes of the batch into frames; what is left waits for the next read. */
-  #cut(connection: Connection, end: number): void {
+  /** What it sends meanwhile stays in its socket, and soon with the sender. */
+  #pause(connection: Connection, until: number): void {
+    this.#options.addon.pollRemove(this.#options.poll, connection.fd);
+    connection.pausedUntil = until;
+    this.#paused.add(connection);
+  }
+
+  /** Cuts the first `end` bytes of the batch into frames; what is left waits for the next read. @returns control frames. */
+  #cut(connection: Connection, end: number): number {
     const { batch } = this;
     const { bytes } = batch;
     let at = 0;
     let count = 0;
+    let controlFrames = 0;
     while (end - at >= PREFIX_BYTES) {
       const length = (bytes[at] << 8) | bytes[at + 1];
       if (length === 0 || length > this.#frameBytesMax) {
         this.#deliver(connection, count);
         this.#close(connection, `frame length ${length} is out of range`);
-        return;
+        return controlFrames;
       }
       if (end - at - PREFIX_BYTES < length) break;
+      if (!isDataOpcode(opcodeOf(bytes[at + PREFIX_BYTES]))) controlFrames++;
+      if (controlFrames > CONTROL_FRAMES_PER_READ) {
+        this.#close(connection, 'too many control frames at once');
+        return controlFrames;
+      }
       batch.setPlain(count, at + PREFIX_BYTES, length);
       batch.verdict[count] = 0;
       batch.source[count] = 0;
@@ -219,6 +252,7 @@ export class TcpTransport {
     // Taken before delivery: packets are opened in place, and a refusal may reach this connection's own queue.
     connection.keep(bytes, at, end);
     this.#deliver(connection, count);
+    return controlFrames;
   }
 
   #deliver(connection: Connection, count: number): void {
@@ -271,6 +305,7 @@ export class TcpTransport {
   #watchWritable(connection: Connection, wanted: boolean): void {
     if (connection.waitsForRoom === wanted) return;
     connection.waitsForRoom = wanted;
+    if (this.#paused.has(connection)) return;
     const { addon, poll, firstTag } = this.#options;
     addon.pollModify(poll, connection.fd, firstTag + connection.index, wanted);
   }
@@ -284,16 +319,14 @@ export class TcpTransport {
     if (connection.isClosed) return;
     connection.isClosed = true;
     const { addon, poll, peers, counters, events } = this.#options;
-    addon.pollRemove(poll, connection.fd);
+    if (!this.#paused.delete(connection)) addon.pollRemove(poll, connection.fd);
     addon.close(connection.fd);
     if (connection.peer >= 0) peers.connection[connection.peer] = -1;
     this.#connections[connection.index] = undefined;
     this.#freeIndices.push(connection.index);
     this.#indexOf.delete(connection.id);
     this.#closing.delete(connection);
-    const others = (this.#perAddress.get(connection.address) ?? 1) - 1;
-    if (others > 0) this.#perAddress.set(connection.address, others);
-    else this.#perAddress.delete(connection.address);
+    this.#perSubscriber.remove(connection.subscriber);
     counters.count(Counter.TcpClosed);
     events.closed(connection.id, reason);
   }
@@ -303,8 +336,9 @@ class Connection {
   readonly fd: number;
   readonly id: TcpConnectionId;
   readonly index: number;
-  readonly address: string;
+  readonly subscriber: string;
   readonly queue: TcpSendQueue;
+  readonly pace = new ControlPace();
   partial = NOTHING;
   partialBytes = 0;
   peer = -1;
@@ -312,13 +346,14 @@ class Connection {
   /** 0: not closing. */
   closeAt = 0;
   isClosed = false;
+  pausedUntil = 0;
   readonly #frameBytes: number;
 
-  constructor(fd: number, id: TcpConnectionId, index: number, address: string, frameBytes: number) {
+  constructor(fd: number, id: TcpConnectionId, index: number, subscriber: string, frameBytes: number) {
     this.fd = fd;
     this.id = id;
     this.index = index;
-    this.address = address;
+    this.subscriber = subscriber;
     this.queue = new TcpSendQueue(frameBytes);
     this.#frameBytes = frameBytes;
   }
@@ -336,10 +371,14 @@ const NOTHING = new Uint8Array(0);
 const PREFIX_BYTES = 2;
 const CONTROL_BYTES_MAX = 2048;
 const READ_BYTES = 65_536;
+/** Before a login: a handful of control frames of full size. */
+const OPENING_READ_BYTES = 8_192;
+/** More than a client can have under way, sent twice. */
+const CONTROL_FRAMES_PER_READ = 64;
 const FRAMES_PER_READ = 256;
 const ACCEPTS_PER_TURN = 64;
 /** Offices behind one address exist; a thousand half-open logins from one do not. */
-const CONNECTIONS_PER_ADDRESS = 256;
+const CONNECTIONS_PER_SUBSCRIBER = 256;
 const UNSENT_BYTES_MAX = 1024 * 1024;
 const CLOSE_WITHIN_MS = 5_000;
 const POLL_READABLE = 1;

@@ -116,7 +116,7 @@ export class TunnelThread implements ForwarderPort {
     const doorbell = this.#doorbells[this.#start.thread];
     while (Atomics.load(this.#words, this.#base + ThreadWord.Stop) === 0) {
       doorbell.sleep();
-      const waitMs = this.#hasWork() ? 0 : Math.ceil(this.#forwarder.liveness.waitMs(this.#now));
+      const waitMs = this.#hasWork() ? 0 : Math.ceil(this.#idleMs());
       const pauseUs =
         waitMs === 0 ? 0 : this.#pacing.pauseAfter(this.#packetsIn, this.#bytesIn, this.#bytesOut, this.#now);
       this.#packetsIn = 0;
@@ -146,6 +146,11 @@ export class TunnelThread implements ForwarderPort {
     return false;
   }
 
+  #idleMs(): number {
+    const untilWalk = this.#forwarder.liveness.waitMs(this.#now);
+    return this.#tcp === undefined ? untilWalk : Math.min(untilWalk, this.#tcp.waitMs(this.#now));
+  }
+
   #serve(tag: number, events: number): void {
     switch (tag) {
       case TAG_WAKEUP:
@@ -168,7 +173,7 @@ export class TunnelThread implements ForwarderPort {
         return;
       }
       default:
-        this.#tcp?.serve(tag - FIRST_CONNECTION_TAG, events);
+        this.#tcp?.serve(tag - FIRST_CONNECTION_TAG, events, this.#now);
     }
   }
 

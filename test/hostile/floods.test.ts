@@ -14,6 +14,8 @@ const HONEST = 0;
 const ATTACKER = 1;
 const LATE = 2;
 const ATTACK_SECONDS = 3;
+/** Longer than a login takes on a busy machine. */
+const BABBLE_SECONDS = 10;
 /** At most; 100,000 packets take less on an idle machine. */
 const FLOWS_SECONDS = 20;
 /** What a heap may differ by between two moments without anything being kept. */
@@ -22,7 +24,7 @@ const MEMORY_SLACK_BYTES = 60_000_000;
 interface Siege {
   readonly attack: Attack;
   readonly seconds?: number;
-  readonly judge?: (findings: AttackFindings) => void;
+  readonly judge?: (findings: AttackFindings, late: { readonly cameMeanwhile: boolean }) => void;
 }
 
 /** A gateway with an established client, to be attacked more than once. */
@@ -60,8 +62,10 @@ class Fortress {
     const before = residentBytes(this.#process);
     const pings = new PingWatch(lab.client(HONEST), TARGETS.vpc);
     const plan = { ...siege.attack, seconds: siege.seconds ?? ATTACK_SECONDS };
-    const attacking = attackGateway(lab.client(ATTACKER), plan);
+    let isOver = false;
+    const attacking = attackGateway(lab.client(ATTACKER), plan).finally(() => (isOver = true));
     const late = await this.#world.connect({ index: LATE });
+    const cameMeanwhile = !isOver;
     const findings = await attacking;
     const report = await pings.report();
     const isLateServed = lab.client(LATE).ping(TARGETS.vpc);
@@ -71,7 +75,7 @@ class Fortress {
     assert.equal(report.received, report.sent, 'the established client lost pings');
     assert.ok(isLateServed, 'who logged in meanwhile has a tunnel');
     assert.ok(growth < MEMORY_SLACK_BYTES, `the gateway grew by ${growth} bytes`);
-    siege.judge?.(findings);
+    siege.judge?.(findings, { cameMeanwhile });
   }
 }
 
@@ -149,6 +153,17 @@ test('a gateway over TCP that is attacked serves its clients', { skip }, async (
       }),
     );
   }
+
+  await t.test('connections that never stop talking do not talk over others', (t2) =>
+    fortress.besiege(t2, {
+      attack: { kind: 'babble', source: '100.64.1.1', connections: 8 },
+      seconds: BABBLE_SECONDS,
+      judge({ sent, counts: { opened = 0 } }, { cameMeanwhile }) {
+        assert.ok(opened > 0 && sent > 10_000, `${sent} frames were sent`);
+        assert.ok(cameMeanwhile, 'the login had to wait for silence');
+      },
+    }),
+  );
 
   await abuseLogin(t, fortress);
 });

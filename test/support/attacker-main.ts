@@ -5,6 +5,7 @@ import { connect } from 'node:net';
 import { text } from 'node:stream/consumers';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { Opcode } from '../../dataplane/protocol/opcode.ts';
+import { frameForTcp } from '../../dataplane/protocol/tcp-frame.ts';
 import type { AttackFindings, AttackPlan } from './attack-plan.ts';
 import { ClientDriver } from './client-driver.ts';
 import type { ClientOutput } from './client-io.ts';
@@ -18,6 +19,7 @@ import { waitFor } from './wait.ts';
 const TICK_MS = 5;
 const LATE_ANSWERS_MS = 500;
 const FLOW_PAYLOAD = new Uint8Array(2);
+const BABBLE_FRAMES = 1_000;
 
 /** What is found as the attack goes on. */
 class Findings {
@@ -81,6 +83,8 @@ async function attack(plan: AttackPlan, findings: Findings): Promise<void> {
       return floodGarbage(plan, findings);
     case 'tcp':
       return holdTcp(plan, findings);
+    case 'babble':
+      return babble(plan, findings);
     case 'replay':
     case 'garbageInsideTls':
     case 'flows':
@@ -193,6 +197,35 @@ async function holdTcp(plan: Extract<AttackPlan, { kind: 'tcp' }>, findings: Fin
     }
     await sleep(50);
   }
+}
+
+async function babble(plan: Extract<AttackPlan, { kind: 'babble' }>, findings: Findings): Promise<void> {
+  const hello = frameForTcp(clientPacket());
+  const nothing = frameForTcp(clientPacket({ opcode: Opcode.AckV1, messageId: null }));
+  const babbling = Buffer.concat(Array.from({ length: BABBLE_FRAMES }, () => nothing));
+  const until = performance.now() + plan.seconds * 1000;
+  const open = (): void => {
+    const socket = connect({ host: plan.host, port: plan.port, localAddress: plan.source, noDelay: true });
+    const babbleOn = (): void => {
+      if (performance.now() >= until) return;
+      findings.sent += BABBLE_FRAMES;
+      if (socket.write(babbling)) setImmediate(babbleOn);
+    };
+    socket.on('connect', () => {
+      findings.count('opened');
+      socket.write(hello);
+      babbleOn();
+    });
+    socket.on('drain', babbleOn);
+    socket.on('data', () => findings.count('answered'));
+    socket.on('error', () => undefined);
+    socket.on('close', () => {
+      findings.count('cut');
+      if (performance.now() < until) setTimeout(open, TICK_MS);
+    });
+  };
+  for (let count = 0; count < plan.connections; count += 1) open();
+  await sleep(plan.seconds * 1000);
 }
 
 type LoginPlan = Extract<AttackPlan, { profile: string }>;
