@@ -4,16 +4,12 @@ import { GROUPS_PER_USER, type LocalUser } from '../../api/data-plane-config.ts'
 import { denial, temporaryDenial, type Denial, type LoginTokens, type UsedTotpStep } from './authenticator.ts';
 import { parsePasswordHash, unmatchableHash, verifyPassword, type PasswordHash } from './password-hash.ts';
 import { isStaticChallengeAnswer, parseStaticChallengeAnswer } from './static-challenge.ts';
-import { LoginThrottle } from './throttle.ts';
+import { LoginThrottle, type Admission, type Attempt } from './throttle.ts';
 import { decodeBase32, matchTotp, totpStep } from './totp.ts';
 import { WorkQueue } from './work-queue.ts';
 
-export interface LocalLogin {
-  readonly username: string;
+export interface LocalLogin extends Attempt {
   readonly password: string;
-  readonly remoteAddress: string;
-  /** Of the certificate shown beside the password; null where none is asked for. */
-  readonly certificateFingerprint: string | null;
 }
 
 export type LocalVerdict =
@@ -95,7 +91,7 @@ export class LocalProvider {
   ): Promise<LocalVerdict> {
     const answer = this.#answerOf(login.password);
     if ('kind' in answer) return answer;
-    const admission = this.#throttle.admit(login.username, login.remoteAddress, this.#options.now());
+    const admission = this.#throttle.admit(login, this.#options.now());
     if (admission.kind === 'refused') return denial('throttled', 'too many attempts, try again in a minute');
     if (admission.delayMs > 0) await (this.#options.wait ?? waitFor)(admission.delayMs, signal);
     const hash = account?.hash ?? this.#decoyFor(login.username);
@@ -105,20 +101,20 @@ export class LocalProvider {
       signal,
     );
     if (verified === null) {
-      this.#throttle.notTried(login.username, login.remoteAddress, admission);
+      this.#throttle.notTried(login, admission);
       return temporaryDenial('overloaded', 'too many logins at once');
     }
     signal.throwIfAborted();
     if (account === undefined) return denial('unknown-user', NOT_ACCEPTED);
     if (!verified.value || account.hash === undefined) return denial('bad-password', NOT_ACCEPTED);
     if (this.#secondFactor === 'totp') {
-      const refusal = await this.#spendCode(login.username, account, answer.response);
+      const refusal = await this.#spendCode(login, admission, account, answer.response);
       if (refusal !== null) return refusal;
     }
     // The document may have changed while this login waited: what holds now decides.
     const current = this.#users.get(login.username);
     if (current?.subject !== account.subject) return denial('user-changed', NOT_ACCEPTED);
-    this.#throttle.succeeded(login.username, login.remoteAddress, admission);
+    this.#throttle.succeeded(login, admission);
     return this.#granted(current, login, null);
   }
 
@@ -131,9 +127,17 @@ export class LocalProvider {
     return parseStaticChallengeAnswer(password) ?? denial('missing-code', NOT_ACCEPTED);
   }
 
-  async #spendCode(username: string, account: Account, code: string): Promise<Denial | null> {
+  async #spendCode(
+    login: LocalLogin,
+    admission: Extract<Admission, { kind: 'admitted' }>,
+    account: Account,
+    code: string,
+  ): Promise<Denial | null> {
     if (account.totpSecret === undefined) return denial('no-totp-secret', NOT_ACCEPTED);
+    const { username } = login;
     const now = this.#options.now();
+    // Other words would say that the password was right.
+    if (!this.#throttle.admitCode(login, admission, now)) return denial('code-throttled', NOT_ACCEPTED);
     const used = this.#usedSteps.get(username) ?? -1;
     // A step from before the clock was set back would keep the user out until that time comes again.
     const step = matchTotp(account.totpSecret, code, now, used > totpStep(now) + 1 ? -1 : used);

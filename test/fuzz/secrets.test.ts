@@ -8,11 +8,12 @@ import { checkCertificate } from '../../dataplane/auth/certificate.ts';
 import { LocalProvider } from '../../dataplane/auth/local-provider.ts';
 import { parsePasswordHash } from '../../dataplane/auth/password-hash.ts';
 import { parseStaticChallengeAnswer } from '../../dataplane/auth/static-challenge.ts';
-import { addressGroup, LoginThrottle } from '../../dataplane/auth/throttle.ts';
+import { LoginThrottle } from '../../dataplane/auth/throttle.ts';
 import { decodeBase32 } from '../../dataplane/auth/totp.ts';
 import { derChildren, readDer, type DerElement } from '../../net/der.ts';
 import { certificatesIn, clientCaFacts, serverCertificateFacts } from '../../operator/pki/certificate-facts.ts';
 import { readRevocationList } from '../../operator/pki/revocation-list.ts';
+import { addressBlock } from '../../net/address-block.ts';
 import { CLIENT_AUTH, derOfPem, mint, pem, revocationListDer, type TestCertificate } from '../support/certificates.ts';
 import { seeded } from '../support/seed.ts';
 
@@ -230,12 +231,12 @@ suite('What reads certificates, lists and credentials', () => {
     );
   });
 
-  test('addresses of any text fall into a group, and base32 never throws', (context) => {
+  test('addresses of any text fall into a block, and base32 never throws', (context) => {
     const throttle = new LoginThrottle();
     fc.assert(
       fc.property(fc.oneof(fc.ipV4(), fc.ipV6(), fc.string()), fc.string(), (address, text) => {
-        assert.ok(addressGroup(address).length <= address.length + 40);
-        throttle.admit(text, address, NOW);
+        assert.ok(addressBlock(address, 24, 56).length <= address.length + 40);
+        throttle.admit({ username: text, remoteAddress: address, certificateFingerprint: null }, NOW);
         decodeBase32(text);
       }),
       { ...seeded(context), numRuns: RUNS },

@@ -358,6 +358,24 @@ suite('Login', () => {
     assert.deepEqual(waited, [1000, 2000]);
   });
 
+  test('who knows the password finds no code by asking from many addresses, and is not told that it was right', async () => {
+    const authenticator = authenticatorFor({ mfa: true });
+    const verdicts: PlainVerdict[] = [];
+    for (let n = 0; n < 8; n += 1)
+      verdicts.push(
+        await ask(authenticator, {
+          username: 'alice',
+          password: challenge('pä$$:word', '000000x'),
+          remoteAddress: `203.0.113.${n}`,
+        }),
+      );
+    assert.deepEqual(verdicts.map(reasonOf), [
+      ...Array<string>(6).fill('bad-code'),
+      ...Array<string>(2).fill('code-throttled'),
+    ]);
+    assert.equal(new Set(verdicts.map((verdict) => 'message' in verdict && verdict.message)).size, 1);
+  });
+
   test('more logins than can wait are told to come back', async () => {
     const gate = Promise.withResolvers<boolean>();
     const local = new LocalProvider({ ...providerOptions(), verify: () => gate.promise });
