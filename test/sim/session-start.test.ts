@@ -192,9 +192,9 @@ test('[P28] acknowledges a hard reset that comes again when the session exists',
 const SERVER_KEY = countingBytes(128);
 const CLIENT_KEY = countingBytes(256, 7);
 
-function tlsCryptV2World(limits = {}): SimulatedWorld {
+function tlsCryptV2World(limits = {}, transport: 'udp' | 'tcp' = 'udp'): SimulatedWorld {
   const config = dataPlaneConfig({
-    snapshot: { controlWrap: 'TlsCryptV2' },
+    snapshot: { controlWrap: 'TlsCryptV2', transport },
     controlWrapKey: formatServerKeyPem(SERVER_KEY),
   });
   return new SimulatedWorld({ config, limits });
@@ -223,6 +223,19 @@ test('[P27] drops a tls-crypt-v2 reset that can only be answered with state', ()
   assert.deepEqual(answers(world, v3Reset(new Uint8Array(0), 1)), []);
   assert.equal(openingCount(world), 0);
 });
+
+for (const firstId of [1, 0x0f000001])
+  test(`[P27] answers a tls-crypt-v2 reset over TCP with state and without a TLV (first id ${firstId.toString(16)})`, () => {
+    const world = tlsCryptV2World({}, 'tcp');
+    const { remote } = world.client({ config: { transport: 'tcp' } });
+    world.feed({ kind: 'transportOpened', remote });
+    const [answer] = answers(world, v3Reset(new Uint8Array(0), firstId), remote);
+    const unwrapped = tlsCryptWrap(CLIENT_KEY, 'client').unwrap(answer);
+    assert.ok(unwrapped.ok);
+    const { opcode, messageId, payload } = unwrapped.packet;
+    assert.deepEqual([opcode, messageId, payload.length], [Opcode.HardResetServerV2, 0, 0]);
+    assert.equal(openingCount(world), 1);
+  });
 
 for (const [name, bend] of [
   ['0', () => 0],
