@@ -128,6 +128,9 @@ export class Lab {
       'link set gate up',
       'addr add 10.98.0.254/24 dev gate',
       'addr add fd97::fe/64 dev gate',
+      // Who forwards asks for a neighbour from its own link-local address.
+      'addr add fe80::fe/64 dev br0',
+      'addr add fe80::fe/64 dev gate',
     );
     this.gateway.ip(
       'link set wan0 up',

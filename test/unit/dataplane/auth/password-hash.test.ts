@@ -17,6 +17,16 @@ suite('Password hash', () => {
     assert.notEqual(await hashPassword('correct horse'), text);
   });
 
+  test('checking a password leaves the event loop its turns', async () => {
+    const costly = parsePasswordHash(`$argon2id$v=19$m=65536,t=12,p=1$${SALT}$${HASH}`);
+    assert.ok(costly !== undefined);
+    let isChecked = false;
+    const check = verifyPassword('correct horse', costly).finally(() => (isChecked = true));
+    for (let turn = 0; turn < 3; turn += 1) await new Promise(setImmediate);
+    assert.equal(isChecked, false);
+    await check;
+  });
+
   test('a hash of another program verifies', async () => {
     // The reference program: echo -n password | argon2 somesalt -id -t 2 -k 65536 -p 1 -l 32
     const hash = parsePasswordHash(

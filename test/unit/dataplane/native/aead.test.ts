@@ -173,7 +173,7 @@ for (const cipher of ['AES-128-GCM', 'AES-192-GCM', 'AES-256-GCM', 'CHACHA20-POL
         addon.keyFree(receiver);
       });
 
-test('packet id 0 and epoch 0 are refused by name', () => {
+test('[P65] packet id 0 and epoch 0 are refused by name', () => {
   const classic = pair({ cipher: 'AES-256-GCM', key: BLOCK.slice(0, 32), iv: BLOCK.slice(64, 72) });
   const [sealed] = sealAll(classic.sender, 0x48000001, [PING]);
   sealed.fill(0, 4, 8);
@@ -185,7 +185,7 @@ test('packet id 0 and epoch 0 are refused by name', () => {
   assert.equal(openOne(epochs.receiver, Uint8Array.of(0x48, 1, 2)).verdict, SlotVerdict.TooShort);
 });
 
-test('only an authentic packet moves the receiving epoch; eight ahead at most, one behind', () => {
+test('[P63] only an authentic packet moves the receiving epoch; eight ahead at most, one behind', () => {
   const { sender, receiver } = pair({
     cipher: 'AES-256-GCM',
     epochFormat: true,
