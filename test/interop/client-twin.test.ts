@@ -5,9 +5,7 @@ import { randomBytes } from 'node:crypto';
 import { once } from 'node:events';
 import { writeFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { text } from 'node:stream/consumers';
 import { after, before, test } from 'node:test';
-import { fileURLToPath } from 'node:url';
 import { formatStaticKey } from '../../dataplane/protocol/static-key.ts';
 import {
   formatClientKeyPem,
@@ -18,12 +16,12 @@ import {
 } from '../../dataplane/protocol/tls-crypt-v2.ts';
 import { CLIENT_AUTH, mint, SERVER_AUTH, type TestCertificate } from '../support/certificates.ts';
 import type { TwinFindings, TwinPlan } from '../support/client-twin-main.ts';
-import { Lab, LabError } from '../support/netns.ts';
+import { runTwin } from '../support/client-twin.ts';
+import { Lab } from '../support/netns.ts';
 import { skipWithoutNamespaces } from '../support/requirements.ts';
 import { waitFor } from '../support/wait.ts';
 
 const skip = skipWithoutNamespaces();
-const TWIN = fileURLToPath(new URL('../support/client-twin-main.ts', import.meta.url));
 const STATIC_KEY = formatStaticKey(randomBytes(256));
 const V2_SERVER_KEY = randomBytes(128);
 const V2_CLIENT_KEY = randomBytes(256);
@@ -118,7 +116,7 @@ async function meet(port: number, serverOptions: readonly string[], plan: Partia
   server.stdout?.on('data', (chunk: Uint8Array) => (log += new TextDecoder().decode(chunk)));
   try {
     await waitFor('the server', () => log.includes('Initialization Sequence Completed'));
-    return await runTwin({
+    return await runTwin(lab.gateway, {
       port,
       transport,
       wrap: 'none',
@@ -127,8 +125,7 @@ async function meet(port: number, serverOptions: readonly string[], plan: Partia
       maxTlsVersion: 'TLSv1.3',
       renewal: 'by-client',
       ca: authority.certificatePem,
-      certificate: client.certificatePem,
-      key: client.keyPem,
+      identity: { certificate: client.certificatePem, key: client.keyPem },
       pingAddress: '10.77.8.1',
       ...plan,
     });
@@ -137,11 +134,4 @@ async function meet(port: number, serverOptions: readonly string[], plan: Partia
     server.kill('SIGKILL');
     await exited;
   }
-}
-
-async function runTwin(plan: TwinPlan): Promise<TwinFindings> {
-  const twin = lab.gateway.spawn(process.execPath, [TWIN], { stdio: ['pipe', 'pipe', 'inherit'] });
-  if (twin.stdout === null || twin.stdin === null) throw new LabError('The twin has no pipes');
-  twin.stdin.end(JSON.stringify(plan));
-  return JSON.parse(await text(twin.stdout)) as TwinFindings;
 }

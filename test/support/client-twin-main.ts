@@ -18,8 +18,9 @@ export interface TwinPlan {
   readonly maxTlsVersion: 'TLSv1.2' | 'TLSv1.3';
   readonly renewal: 'by-client' | 'by-server';
   readonly ca: string;
-  readonly certificate: string;
-  readonly key: string;
+  /** PEM; null shows none. */
+  readonly identity: { readonly certificate: string; readonly key: string } | null;
+  readonly credentials?: Pick<ClientConfig, 'framing' | 'username' | 'password'>;
   /** Tunnel address of the server. */
   readonly pingAddress: string;
 }
@@ -45,7 +46,11 @@ async function carryOut(plan: TwinPlan): Promise<TwinFindings> {
   const driver = new ClientDriver({
     host: '127.0.0.1',
     port: plan.port,
-    tls: { ca: plan.ca, cert: plan.certificate, key: plan.key, maxVersion: plan.maxTlsVersion },
+    tls: {
+      ca: plan.ca,
+      maxVersion: plan.maxTlsVersion,
+      ...(plan.identity === null ? {} : { cert: plan.identity.certificate, key: plan.identity.key }),
+    },
     config: {
       transport: plan.transport,
       wrap: wrapOf(plan),
@@ -53,6 +58,7 @@ async function carryOut(plan: TwinPlan): Promise<TwinFindings> {
       keySwitchMs: 1000,
       retransmitMs: 500,
       pushRequestMs: 100,
+      ...plan.credentials,
     },
     onOutput: (output) => outputs.push(output),
   });
@@ -65,10 +71,10 @@ async function carryOut(plan: TwinPlan): Promise<TwinFindings> {
   };
 
   driver.start();
-  await isReached(() => driver.machine.isConnected);
+  await isReached(() => driver.machine.isConnected || all('closed').length > 0);
   const answeredBefore = await pings();
   if (plan.renewal === 'by-client') driver.handle({ kind: 'renew' });
-  await isReached(() => driver.machine.sendingKeyId === 1);
+  await isReached(() => driver.machine.sendingKeyId === 1 || all('closed').length > 0);
   const answeredAfter = await pings();
   const sendingKeyId = driver.machine.sendingKeyId ?? null;
   driver.handle({ kind: 'exit' });
