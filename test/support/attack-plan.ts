@@ -12,6 +12,8 @@ export type Attack =
   | { readonly kind: 'halfOpen'; readonly sources: readonly string[]; readonly perSource: number }
   /** Random bytes and torn openings. */
   | { readonly kind: 'garbage'; readonly perSecond: number }
+  /** One login with a wrong password from each of these addresses, all at once; over when all are refused. */
+  | { readonly kind: 'guess'; readonly sources: readonly string[]; readonly username: string; readonly ca: string }
   /** TCP connections that say hello and then send acknowledgements of nothing, as fast as they are taken. */
   | { readonly kind: 'babble'; readonly source: string; readonly connections: number }
   /** TCP connections that send these bytes slowly, one at a time, and then wait. */

@@ -85,6 +85,8 @@ async function attack(plan: AttackPlan, findings: Findings): Promise<void> {
       return holdTcp(plan, findings);
     case 'babble':
       return babble(plan, findings);
+    case 'guess':
+      return guess(plan, findings);
     case 'replay':
     case 'garbageInsideTls':
     case 'flows':
@@ -226,6 +228,28 @@ async function babble(plan: Extract<AttackPlan, { kind: 'babble' }>, findings: F
   };
   for (let count = 0; count < plan.connections; count += 1) open();
   await sleep(plan.seconds * 1000);
+}
+
+async function guess(plan: Extract<AttackPlan, { kind: 'guess' }>, findings: Findings): Promise<void> {
+  const refused = plan.sources.map((localAddress) => {
+    const { promise, resolve } = Promise.withResolvers<void>();
+    const driver = new ClientDriver({
+      host: plan.host,
+      port: plan.port,
+      localAddress,
+      tls: { ca: plan.ca },
+      config: { username: plan.username, password: 'a guess' },
+      onOutput(output) {
+        if (output.kind !== 'closed') return;
+        findings.count(output.reason.split(',', 1)[0]);
+        driver.close();
+        resolve();
+      },
+    });
+    driver.start();
+    return promise;
+  });
+  await Promise.all(refused);
 }
 
 type LoginPlan = Extract<AttackPlan, { profile: string }>;

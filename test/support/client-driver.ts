@@ -12,6 +12,8 @@ import { ClientMachine } from './openvpn-client.ts';
 export interface ClientDriverOptions {
   readonly host: string;
   readonly port: number;
+  /** Over UDP: where to send from. */
+  readonly localAddress?: string;
   readonly tls: ConnectionOptions;
   /** What differs from a 2.6 client. */
   readonly config: Partial<ClientConfig>;
@@ -57,6 +59,8 @@ export class ClientDriver {
     this.#udp = createSocket(host.includes(':') ? 'udp6' : 'udp4');
     this.#udp.on('message', (bytes) => this.handle({ kind: 'datagram', bytes }));
     this.#udp.on('error', () => undefined);
+    const { localAddress } = this.#options;
+    if (localAddress !== undefined) this.#udp.bind({ address: localAddress });
     this.#udp.connect(port, host, () => this.handle({ kind: 'connect' }));
   }
 
