@@ -6,17 +6,18 @@ import { WaitError } from './wait.ts';
 export class LogLines {
   readonly lines: string[] = [];
   readonly #waiters = new Set<() => void>();
-  #open = 0;
+  /** Streams that have not ended; undefined before the first one. */
+  #open: number | undefined;
 
   add(stream: Readable): void {
-    this.#open += 1;
+    this.#open = (this.#open ?? 0) + 1;
     const reader = createInterface({ input: stream });
     reader.on('line', (line) => {
       this.lines.push(line);
       this.#wake();
     });
     reader.on('close', () => {
-      this.#open -= 1;
+      this.#open = (this.#open ?? 0) - 1;
       this.#wake();
     });
   }

@@ -10,7 +10,8 @@ import { waitFor } from './wait.ts';
 
 export interface Credentials {
   readonly username: string;
-  readonly password: string;
+  /** A function is asked anew for each login. */
+  readonly password: string | (() => string);
   /** The answer to the static challenge; asked anew for each login. */
   readonly code?: () => string;
 }
@@ -36,6 +37,8 @@ export interface ClientRoute {
 /** The real `openvpn` of the machine, as a client in a namespace. What it knows is read from its log. */
 export class StockClient {
   readonly log = new LogLines();
+  /** What it says to its user interface, where it has credentials. */
+  readonly management = new LogLines();
   readonly namespace: Namespace;
   readonly #child: ChildProcess;
   readonly #exited: Promise<number | null>;
@@ -95,6 +98,11 @@ export class StockClient {
     this.#child.kill(name);
   }
 
+  /** Says something as its user interface. */
+  tell(command: string): void {
+    this.#management?.write(`${command}\n`);
+  }
+
   /** Waits for the process to end by itself. */
   async exited(timeoutMs = 10_000): Promise<void> {
     const hasExited = (): boolean => this.#child.exitCode !== null || this.#child.signalCode !== null;
@@ -124,6 +132,7 @@ export class StockClient {
       );
       if (!connected) continue;
       this.#management = socket;
+      this.management.add(socket);
       const lines = createInterface({ input: socket });
       // An interface passes its input's errors on.
       for (const source of [socket, lines]) source.on('error', () => undefined);
@@ -138,7 +147,8 @@ export class StockClient {
 function answerFor(question: string, { username, password, code }: Credentials): string {
   const asksCode = / SC:[01],/.test(question);
   const base64 = (text: string): string => Buffer.from(text, 'utf8').toString('base64');
-  const secret = asksCode ? `SCRV1:${base64(password)}:${base64(code?.() ?? '')}` : password;
+  const typed = typeof password === 'string' ? password : password();
+  const secret = asksCode ? `SCRV1:${base64(typed)}:${base64(code?.() ?? '')}` : typed;
   return `username "Auth" ${quote(username)}\npassword "Auth" ${quote(secret)}\n`;
 }
 
