@@ -13,9 +13,10 @@ const PROTOCOL_NUMBERS = 103;
 
 /** Numbers that wait for a part which does not exist yet, and which part that is. */
 const LATER: Readonly<Record<string, string>> = {
-  P98: 'browser logins come with the SAML and OIDC providers',
-  P99: 'browser logins come with the SAML and OIDC providers',
-  P100: 'browser logins come with the SAML and OIDC providers',
+  // What is said to the client is there, and shown in test/sim and test/interop/asked-user.test.ts.
+  P98: 'who makes the address and the state id of a challenge comes with the SAML provider',
+  P99: 'who keeps states and reads assertions comes with the SAML provider',
+  P100: 'the page that a browser comes back to comes with the SAML and OIDC providers',
 };
 
 const tags = collectTags();

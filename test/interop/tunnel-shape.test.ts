@@ -22,6 +22,28 @@ test('[C55] a split tunnel takes exactly the endpoint’s routes', { skip }, asy
   assert.ok(client.namespace.ping(INTERNET_IPV6), 'IPv6 stays outside a split tunnel');
 });
 
+test('[P78] a hundred routes arrive in a client’s table, in as many messages as it takes', { skip }, async (t) => {
+  const networks = Array.from({ length: 100 }, (_, index) => `172.20.${index}.0/24`);
+  const world = await World.create(t, {
+    options: ['--quota', 'routes=100'],
+    manifests: {
+      'all.yaml': yamlOf(
+        endpoint(),
+        targetNetwork(),
+        rule('192.168.0.0/24'),
+        ...networks.map((network) => route(network)),
+      ),
+    },
+  });
+  const client = await world.connect();
+  const table = client.routes().map(({ dst }) => dst);
+  assert.deepEqual(
+    networks.filter((network) => !table.includes(network)),
+    [],
+  );
+  assert.ok(client.log.lines.filter((line) => line.includes('PUSH_REPLY')).length > 1);
+});
+
 test('[C54] [C119] a full tunnel takes everything, and no IPv6 leaves beside it', { skip }, async (t) => {
   const world = await World.create(t, {
     manifests: {

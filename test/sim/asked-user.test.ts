@@ -79,6 +79,22 @@ test('[P84] a login that nobody completes is refused when its time is over, and 
   assert.deepEqual([world.tunnel.peers.size, world.tls.size, world.engine.stats().opening], [0, 0, 0]);
 });
 
+test('of two who wait for their page, only the one whose page is done goes on', async () => {
+  const pages: PromiseWithResolvers<void>[] = [];
+  const world = worldJudgedBy(async (request, dialogue) => {
+    const page = Promise.withResolvers<void>();
+    pages.push(page);
+    dialogue.wait(60_000, { kind: 'web', url: PAGE });
+    await page.promise;
+    return grantByCertificate(request);
+  });
+  const first = await connectingClient(world, 'webauth');
+  const second = await connectingClient(world, 'webauth');
+  pages[1]?.resolve();
+  await pass(world, 1_000);
+  assert.deepEqual([first.machine.isConnected, second.machine.isConnected], [false, true]);
+});
+
 test('[P84] a question is asked of the user, and the answer reaches the provider', async () => {
   const answers: string[] = [];
   const world = worldJudgedBy(async (request, dialogue) => {
