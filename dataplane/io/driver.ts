@@ -37,6 +37,7 @@ export class Driver {
   readonly #tcpRemotes = new Map<TcpConnectionId, Remote>();
   readonly #logins: LoginDesk;
   #timer: NodeJS.Timeout | undefined;
+  #immediate: NodeJS.Immediate | undefined;
   #timerAt = Infinity;
   #policyEpoch = 0;
   #busy = false;
@@ -107,6 +108,7 @@ export class Driver {
       await new Promise((resolve) => setTimeout(resolve, 20));
     this.#stopped = true;
     clearTimeout(this.#timer);
+    clearImmediate(this.#immediate);
     this.#logins.close();
   }
 
@@ -224,19 +226,31 @@ export class Driver {
     }
   }
 
+  /** What is due now waits until the turn's other inputs have been handled, the answers of TLS among them. */
   #schedule(): void {
     const at = this.#parts.engine.nextDeadline() ?? Infinity;
-    if (at === this.#timerAt) return;
-    clearTimeout(this.#timer);
-    this.#timerAt = at;
-    if (at === Infinity) return;
-    this.#timer = setTimeout(
-      () => {
-        this.#timerAt = Infinity;
-        this.feed({ kind: 'deadline' });
-      },
-      Math.max(0, Math.ceil(at - this.now())),
-    );
+    if (at <= this.now()) {
+      this.#immediate ??= setImmediate(() => {
+        this.#immediate = undefined;
+        this.#onDeadline();
+      });
+    } else if (at < this.#timerAt) {
+      // A deadline that moved away leaves its timer, which then looks again: most move with every packet.
+      clearTimeout(this.#timer);
+      this.#timerAt = at;
+      this.#timer = setTimeout(
+        () => {
+          this.#timerAt = Infinity;
+          this.#onDeadline();
+        },
+        Math.ceil(at - this.now()),
+      );
+    }
+  }
+
+  #onDeadline(): void {
+    if ((this.#parts.engine.nextDeadline() ?? Infinity) <= this.now()) this.feed({ kind: 'deadline' });
+    else this.#schedule();
   }
 }
 

@@ -54,8 +54,8 @@ export class KeyState {
   server: ServerKeySource | undefined;
   /** Plaintext of an unfinished key-method message, bytes. */
   keyMethodBytes = 0;
-  /** Whether the client has sent anything under this key. */
-  isHeard = false;
+  /** When the client last sent anything under this key. */
+  heardMs: number | undefined;
   #phase: KeyPhase = 'negotiating';
   #parser = new KeyMethodParser();
   readonly #reader = new ControlMessageReader();
@@ -74,6 +74,11 @@ export class KeyState {
 
   get phase(): KeyPhase {
     return this.#phase;
+  }
+
+  /** Whether the client has sent anything under this key. */
+  get isHeard(): boolean {
+    return this.heardMs !== undefined;
   }
 
   /** Hands in one message of the client. @param toTls takes TLS bytes that are now in order. */
@@ -176,9 +181,16 @@ export class KeyState {
     return this.#phase !== 'active' && this.#phase !== 'gone' && nowMs >= this.deadlineMs;
   }
 
+  /** Acknowledgements that wait for a packet to ride on are due at once: when everything else of now has been handled. */
   nextDeadline(): number | undefined {
     const negotiationEnds = this.#phase === 'active' ? Infinity : this.deadlineMs;
-    const earliest = Math.min(this.send.nextDeadline() ?? Infinity, this.#legacyEndMs ?? Infinity, negotiationEnds);
+    const acksDue = this.receive.pendingAcks > 0 ? this.heardMs : undefined;
+    const earliest = Math.min(
+      this.send.nextDeadline() ?? Infinity,
+      this.#legacyEndMs ?? Infinity,
+      acksDue ?? Infinity,
+      negotiationEnds,
+    );
     return earliest === Infinity || this.#phase === 'gone' ? undefined : earliest;
   }
 

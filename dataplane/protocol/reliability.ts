@@ -195,8 +195,9 @@ export class ReceiveQueue {
     return message;
   }
 
-  get hasPendingAcks(): boolean {
-    return this.#pending.length > 0;
+  /** Messages not yet acknowledged. */
+  get pendingAcks(): number {
+    return this.#pending.length;
   }
 
   /**

@@ -138,7 +138,7 @@ export class Session {
     const key = this.#keyOfTls(tls);
     if (key === undefined) return;
     const fits = key.pushTlsOutput(bytes);
-    this.#flush(key, nowMs);
+    this.#sendDue(key, nowMs);
     if (!fits && key !== this.#retiring) this.#port.onKeyFailed(key, 'acknowledges-too-little');
   }
 
@@ -272,15 +272,21 @@ export class Session {
     const known = this.#keyOfId(packet.keyId);
     const key = known ?? this.#acceptSoftReset(packet, nowMs);
     if (key === undefined) return packet.opcode === Opcode.SoftResetV1 ? 'renewal-not-allowed' : 'unknown-key';
-    key.isHeard = true;
+    key.heardMs = nowMs;
     key.send.ack(packet.acks);
     let verdict: SessionDrop | undefined;
+    let isTlsBusy = false;
     if (packet.messageId !== null) {
       const message = { id: packet.messageId, opcode: packet.opcode, payload: packet.payload };
-      if (key.receiveMessage(message, (bytes) => this.#port.tlsInput(key.tls, bytes)) === 'beyond-window')
-        verdict = 'beyond-window';
+      const toTls = (bytes: Uint8Array): void => {
+        isTlsBusy = true;
+        this.#port.tlsInput(key.tls, bytes);
+      };
+      if (key.receiveMessage(message, toTls) === 'beyond-window') verdict = 'beyond-window';
     }
-    this.#flush(key, nowMs);
+    // What TLS says to that comes within this turn, and acknowledgements ride on it.
+    if (isTlsBusy && key.receive.pendingAcks < LONE_ACKS) this.#sendDue(key, nowMs);
+    else this.#flush(key, nowMs);
     if (known === undefined) this.#port.onClientRenewal(key);
     if (key.becomeActive()) this.#activate(key);
     return verdict;
@@ -347,13 +353,18 @@ export class Session {
     }
   }
 
-  /** Sends what is due under `key`; acknowledgements that found no packet to ride on go alone. */
-  #flush(key: KeyState, nowMs: number): void {
+  #sendDue(key: KeyState, nowMs: number): void {
     if (key.phase === 'gone') return;
     for (const message of key.send.due(nowMs)) {
       this.#transmit(key, message.opcode, key.receive.takeAcks('control'), message.messageId, message.payload);
     }
-    while (key.receive.hasPendingAcks)
+  }
+
+  /** Sends what is due under `key`; acknowledgements that found no packet to ride on go alone. */
+  #flush(key: KeyState, nowMs: number): void {
+    if (key.phase === 'gone') return;
+    this.#sendDue(key, nowMs);
+    while (key.receive.pendingAcks > 0)
       this.#transmit(key, Opcode.AckV1, key.receive.takeAcks('ack'), null, new Uint8Array(0));
   }
 
@@ -396,3 +407,6 @@ export class Session {
     this.#port.tlsClose(key);
   }
 }
+
+/** So many acknowledgements wait for no packet: 2.4 sends no more than this without one. */
+const LONE_ACKS = 4;

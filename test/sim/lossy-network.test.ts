@@ -71,8 +71,10 @@ test('[P36] drops a packet meant for another session of ours', () => {
   const before = world.transmitted.length;
   const stray = { opcode: Opcode.ControlV1, acks: [0], messageId: 1, payload: Uint8Array.of(1) } as const;
   world.receive(remote, clientPacket({ ...stray, peerSessionId: peerSessionId.map((byte) => byte ^ 0x80) }));
+  world.advance(0);
   assert.equal(world.transmitted.length, before);
   world.receive(remote, clientPacket({ ...stray, peerSessionId }));
+  world.advance(0);
   assert.equal(world.transmitted.length, before + 1);
 });
 

@@ -23,6 +23,7 @@ const REMOTE = udpRemote('192.0.2.7', 5000);
 function answers(world: SimulatedWorld, bytes: Uint8Array, remote: Remote = REMOTE): readonly Uint8Array[] {
   const before = world.transmitted.length;
   world.receive(remote, bytes);
+  world.advance(0);
   return world.transmitted.slice(before).map((transmission) => transmission.bytes);
 }
 
@@ -175,6 +176,33 @@ test('a crowd that comes back at once is held to a rate only when handshakes hav
     answers(world, clientPacket({ opcode: Opcode.AckV1, acks: [0], peerSessionId, messageId: null }), remote);
   }
   assert.equal(openingCount(world), 21, 'half of the 40 that may be half-open, and a burst of one');
+});
+
+test('acknowledgements ride on what TLS answers, and go alone at the end of the turn when it says nothing', () => {
+  const world = new SimulatedWorld();
+  const client = world.connect();
+  const lone = world.transmitted.map(({ bytes }) => decodePlain(bytes)).filter(({ opcode }) => opcode === Opcode.AckV1);
+  assert.deepEqual(lone, []);
+  const { length } = world.transmitted;
+  world.receive(client.remote, client.sent.find((bytes) => decodePlain(bytes).messageId === 1) ?? new Uint8Array(0));
+  assert.deepEqual(decodePlain(world.transmitted[length].bytes).acks[0], 1, 'what was sent again is told at once');
+
+  const remote = udpRemote('192.0.2.9', 5000);
+  const peerSessionId = cookieFor(world, remote);
+  const part = (messageId: number): void =>
+    world.receive(
+      remote,
+      clientPacket({ opcode: Opcode.ControlV1, acks: [0], peerSessionId, messageId, payload: Uint8Array.of(1) }),
+    );
+  const before = world.transmitted.length;
+  part(1);
+  assert.equal(world.transmitted.length, before);
+  world.advance(0);
+  assert.deepEqual(decodePlain(world.transmitted[before].bytes).acks, [1]);
+  for (const id of [2, 3, 4]) part(id);
+  assert.equal(world.transmitted.length, before + 1);
+  part(5);
+  assert.deepEqual(decodePlain(world.transmitted[before + 1].bytes).acks.slice(0, 4), [5, 4, 3, 2]);
 });
 
 test('[P28] acknowledges a hard reset that comes again when the session exists', () => {

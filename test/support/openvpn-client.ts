@@ -331,7 +331,7 @@ export class ClientMachine {
   #flush(nowMs: number): void {
     for (const state of this.#states()) {
       for (const message of state.send.due(nowMs)) this.#transmit(state, message, message.payload);
-      while (state.receive.hasPendingAcks && this.#serverSessionId !== null) {
+      while (state.receive.pendingAcks > 0 && this.#serverSessionId !== null) {
         this.#transmit(state, { opcode: Opcode.AckV1, messageId: null }, new Uint8Array(0));
       }
     }
