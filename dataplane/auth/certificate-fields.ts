@@ -26,7 +26,14 @@ export interface CertificateFields {
   /** Object identifiers; empty without the extension. */
   readonly extendedKeyUsages: readonly string[];
   readonly isAuthority: boolean;
+  readonly key: CertificateKey;
 }
+
+/** `curve` is an object identifier. */
+export type CertificateKey =
+  | { readonly kind: 'rsa'; readonly bits: number }
+  | { readonly kind: 'ec'; readonly curve: string }
+  | { readonly kind: 'other' };
 
 /** Reads a DER certificate; undefined when it is not one. Its signature is not looked at. */
 export function certificateFields(certificate: Uint8Array): CertificateFields | undefined {
@@ -34,9 +41,10 @@ export function certificateFields(certificate: Uint8Array): CertificateFields | 
   const tbs = whole?.tag === DerTag.Sequence ? derChildren(whole, 3)?.[0] : undefined;
   const all = tbs?.tag === DerTag.Sequence ? derChildren(tbs, 10) : undefined;
   if (all === undefined) return undefined;
-  const [serialItem, , issuer, validity, subject, , ...rest] = all[0]?.tag === VERSION_TAG ? all.slice(1) : all;
+  const [serialItem, , issuer, validity, subject, keyItem, ...rest] = all[0]?.tag === VERSION_TAG ? all.slice(1) : all;
   if (serialItem === undefined || issuer === undefined || validity === undefined || subject === undefined)
     return undefined;
+  const key = keyItem === undefined ? undefined : keyOf(keyItem);
   const serial = derSerial(serialItem);
   const [notBefore, notAfter] = (derChildren(validity, 2) ?? []).map(derTime);
   const commonNames = commonNamesOf(subject);
@@ -45,7 +53,7 @@ export function certificateFields(certificate: Uint8Array): CertificateFields | 
   if (issuer.tag !== DerTag.Sequence || commonNames === undefined || extensions === undefined) return undefined;
   const extendedKeyUsages = extendedKeyUsagesOf(extensions.get(EXTENDED_KEY_USAGE));
   const isAuthority = isAuthorityOf(extensions.get(BASIC_CONSTRAINTS));
-  if (extendedKeyUsages === undefined || isAuthority === undefined) return undefined;
+  if (extendedKeyUsages === undefined || isAuthority === undefined || key === undefined) return undefined;
   return {
     serial,
     issuer: derWhole(issuer),
@@ -55,7 +63,33 @@ export function certificateFields(certificate: Uint8Array): CertificateFields | 
     commonNames,
     extendedKeyUsages,
     isAuthority,
+    key,
   };
+}
+
+/** Of a SubjectPublicKeyInfo. */
+function keyOf(item: DerElement): CertificateKey | undefined {
+  const [algorithm, value] = derChildren(item, 2) ?? [];
+  if (algorithm === undefined || value?.tag !== DerTag.BitString) return undefined;
+  const [type, parameters] = derChildren(algorithm, 2) ?? [];
+  const name = type === undefined ? undefined : derObjectIdentifier(type);
+  if (name === undefined) return undefined;
+  if (RSA_KEYS.has(name)) return rsaKeyOf(derContent(value));
+  // A curve spelled out has no name to be trusted by.
+  if (name !== EC_KEY || parameters?.tag !== DerTag.ObjectIdentifier) return { kind: 'other' };
+  const curve = derObjectIdentifier(parameters);
+  return curve === undefined ? undefined : { kind: 'ec', curve };
+}
+
+/** `[unused bits 0][RSAPublicKey]` */
+function rsaKeyOf(bitString: Uint8Array): CertificateKey | undefined {
+  const sequence = bitString[0] === 0 ? readDer(bitString, 1) : undefined;
+  const modulus = sequence === undefined ? undefined : derChildren(sequence, 2)?.[0];
+  if (modulus?.tag !== DerTag.Integer) return undefined;
+  const content = derContent(modulus);
+  const first = content.findIndex((octet) => octet !== 0);
+  if (first < 0 || content[0] >= 0x80) return undefined;
+  return { kind: 'rsa', bits: (content.length - first) * 8 - (Math.clz32(content[first]) - 24) };
 }
 
 function commonNamesOf(subject: DerElement): readonly (string | null)[] | undefined {
@@ -106,6 +140,9 @@ function isAuthorityOf(value: Uint8Array | undefined): boolean | undefined {
 
 const VERSION_TAG = 0xa0;
 const EXTENSIONS_TAG = 0xa3;
+/** rsaEncryption and id-RSASSA-PSS. */
+const RSA_KEYS: ReadonlySet<string> = new Set(['1.2.840.113549.1.1.1', '1.2.840.113549.1.1.10']);
+const EC_KEY = '1.2.840.10045.2.1';
 const COMMON_NAME = '2.5.4.3';
 const EXTENDED_KEY_USAGE = '2.5.29.37';
 const BASIC_CONSTRAINTS = '2.5.29.19';

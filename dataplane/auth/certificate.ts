@@ -1,7 +1,7 @@
-import { createHash, X509Certificate, type KeyObject } from 'node:crypto';
+import { hash } from 'node:crypto';
 import type { PresentedCertificate } from '../../api/authentication.ts';
 import type { CertificateReference } from '../../api/revocation-lookup.ts';
-import { certificateFields, type CertificateFields } from './certificate-fields.ts';
+import { certificateFields, type CertificateFields, type CertificateKey } from './certificate-fields.ts';
 
 /** What a good client certificate says. */
 export interface CertificateIdentity {
@@ -23,19 +23,15 @@ export type CertificateCheck =
  * usage, key strength and a common name fit to be an identity. Revocation is asked elsewhere.
  */
 export function checkCertificate(presented: PresentedCertificate | null, now: number): CertificateCheck {
-  const leafDer = presented?.chain[0];
-  if (presented === null || leafDer === undefined) return refused('no-certificate');
+  if (presented === null || presented.chain.length === 0) return refused('no-certificate');
   if (presented.authorizationError !== null) return refused(reasonOfTlsError(presented.authorizationError));
   const fields = presented.chain.map(certificateFields).filter((item) => item !== undefined);
   const [leaf] = fields;
-  const key = publicKeyOf(leafDer);
-  if (leaf === undefined || fields.length !== presented.chain.length || key === undefined) {
-    return refused('certificate-malformed');
-  }
+  if (leaf === undefined || fields.length !== presented.chain.length) return refused('certificate-malformed');
   if (now < leaf.notBefore) return refused('certificate-not-yet-valid');
   if (now >= leaf.notAfter) return refused('certificate-expired');
   if (!leaf.extendedKeyUsages.includes(CLIENT_AUTH) || leaf.isAuthority) return refused('certificate-wrong-usage');
-  if (!isStrongKey(key)) return refused('certificate-weak-key');
+  if (!isStrongKey(leaf.key)) return refused('certificate-weak-key');
   // The last one is the most specific; the stock server takes it too.
   const commonName = leaf.commonNames.at(-1);
   if (commonName === undefined || commonName === '') return refused('certificate-without-common-name');
@@ -63,19 +59,8 @@ function reasonOfTlsError(error: string): string {
   return TLS_REASONS.get(error) ?? 'certificate-not-verified';
 }
 
-function publicKeyOf(der: Uint8Array): KeyObject | undefined {
-  try {
-    return new X509Certificate(der).publicKey;
-  } catch {
-    return undefined;
-  }
-}
-
-function isStrongKey(key: KeyObject): boolean {
-  const type = key.asymmetricKeyType;
-  const details = key.asymmetricKeyDetails;
-  if (type === 'rsa' || type === 'rsa-pss') return (details?.modulusLength ?? 0) >= MIN_RSA_BITS;
-  return type === 'ec' && CURVES.has(details?.namedCurve ?? '');
+function isStrongKey(key: CertificateKey): boolean {
+  return key.kind === 'rsa' ? key.bits >= MIN_RSA_BITS : key.kind === 'ec' && CURVES.has(key.curve);
 }
 
 function referenceOf(fields: CertificateFields): CertificateReference {
@@ -83,12 +68,13 @@ function referenceOf(fields: CertificateFields): CertificateReference {
 }
 
 function fingerprintOf(bytes: Uint8Array): string {
-  return createHash('sha256').update(bytes).digest('hex').toUpperCase();
+  return hash('sha256', bytes, 'hex').toUpperCase();
 }
 
 const CLIENT_AUTH = '1.3.6.1.5.5.7.3.2';
 const MIN_RSA_BITS = 2048;
-const CURVES: ReadonlySet<string> = new Set(['prime256v1', 'secp384r1', 'secp521r1']);
+/** P-256, P-384 and P-521. */
+const CURVES: ReadonlySet<string> = new Set(['1.2.840.10045.3.1.7', '1.3.132.0.34', '1.3.132.0.35']);
 // The upper bound of X.520, and of what the stock server takes.
 const MAX_COMMON_NAME = 64;
 /** Control, format, surrogate and line-separating characters: nobody can see them, and logs would obey them. */

@@ -58,6 +58,7 @@ export function establish(state: EngineState, peer: Peer, login: Login, granted:
     told: state.served.pushed,
   };
   peer.phase = 'connected';
+  peer.presented = null;
   peer.authToken = granted.authToken;
   peer.authTokenUser = login.sentUsername ? null : encodeBase64(utf8Bytes(identity.username));
   peer.sessionEndsAt = state.now + sessionLimitMs(state.options.timers, snapshot.session.timeoutHours);

@@ -10,7 +10,6 @@ import { releaseKeyMethodBytes } from './ending.ts';
 import type { EngineState } from './engine-state.ts';
 import { establish } from './establish.ts';
 import { promptsOf } from './login-dialogue.ts';
-import { commonNameOf } from './presented-name.ts';
 import type { ClientWords, Peer } from './peer.ts';
 import { completeRenewal } from './renewal.ts';
 
@@ -32,7 +31,7 @@ export function onKeyMethod(state: EngineState, peer: Peer, key: KeyState, messa
   );
   const { username, password } = message;
   const certificate = peer.certificates.get(key.tls) ?? null;
-  if (purpose === 'login') peer.commonName = commonNameOf(certificate);
+  if (purpose === 'login') peer.presented = certificate;
   // What stays for the key derivation must not hold the password.
   key.client = { ...message, password: '' };
 

@@ -5,6 +5,7 @@ import type { KeyState } from '../protocol/key-state.ts';
 import type { Negotiated } from '../protocol/negotiation.ts';
 import type { Session } from '../protocol/session.ts';
 import type { ConnectionFacts, Remote, TlsId } from './engine-io.ts';
+import { commonNameOf } from './presented-name.ts';
 import type { TokenBucket } from './rate-limit.ts';
 import type { PushedNetwork } from './push-options.ts';
 
@@ -66,8 +67,8 @@ export class Peer {
   remote: Remote;
   phase: PeerPhase = 'opening';
   username = '';
-  /** As the certificate claims, until a login has been granted. */
-  commonName = '';
+  /** What the login showed; its name is read only when it is told before a login has been granted. */
+  presented: PresentedCertificate | null = null;
   client: ClientWords = { version: '', platform: '', ui: '' };
   negotiated: Negotiated | undefined;
   understandsDnsOption = false;
@@ -133,7 +134,7 @@ export function factsOf(peer: Peer): ConnectionFacts {
     peerId: tunnel?.peerId ?? null,
     generation: tunnel?.generation ?? null,
     username: tunnel?.identity.username ?? peer.username,
-    commonName: tunnel?.identity.commonName ?? peer.commonName,
+    commonName: tunnel?.identity.commonName ?? commonNameOf(peer.presented),
     groups: tunnel?.identity.groups ?? [],
     clientIp: tunnel === undefined ? null : formatIpv4(tunnel.tunnelAddress),
     remote: remoteText(remote),

@@ -1,4 +1,5 @@
 import assert from 'node:assert/strict';
+import { execFileSync } from 'node:child_process';
 import { X509Certificate } from 'node:crypto';
 import { before, suite, test } from 'node:test';
 import type { PresentedCertificate } from '../../../../api/authentication.ts';
@@ -102,6 +103,41 @@ suite('Client certificate', () => {
     for (const curve of ['P-256', 'P-384', 'P-521'] as const) {
       const certificate = await mint({ commonName: 'bob', issuer: authority, usages: [CLIENT_AUTH], curve });
       assert.equal(reasonFor(presented(certificate)), null);
+    }
+  });
+
+  test('[C88] the key is what OpenSSL says it is, and other kinds are weak', () => {
+    const cases: readonly [readonly string[], string | null, string][] = [
+      [['rsa:2048'], null, 'rsa 2048'],
+      [['rsa:2047'], 'certificate-weak-key', 'rsa 2047'],
+      [['rsa-pss', '-pkeyopt', 'rsa_keygen_bits:2048'], null, 'rsa 2048'],
+      [['ec', '-pkeyopt', 'ec_paramgen_curve:P-256'], null, 'ec 1.2.840.10045.3.1.7'],
+      [['ec', '-pkeyopt', 'ec_paramgen_curve:secp256k1'], 'certificate-weak-key', 'ec 1.3.132.0.10'],
+      [
+        ['ec', '-pkeyopt', 'ec_paramgen_curve:P-256', '-pkeyopt', 'ec_param_enc:explicit'],
+        'certificate-weak-key',
+        'other',
+      ],
+      [['ed25519'], 'certificate-weak-key', 'other'],
+    ];
+    for (const [key, reason, kind] of cases) {
+      const extensions = ['basicConstraints=critical,CA:FALSE', 'extendedKeyUsage=clientAuth'];
+      const text = execFileSync(
+        'openssl',
+        ['req', '-x509', '-noenc', '-subj', '/CN=bob', '-keyout', '/dev/null', '-newkey', ...key].concat(
+          extensions.flatMap((extension) => ['-addext', extension]),
+        ),
+        { encoding: 'utf8', stdio: ['ignore', 'pipe', 'ignore'] },
+      );
+      const der = derOfPem(text.slice(text.indexOf('-----BEGIN')));
+      const found = certificateFields(der)?.key;
+      assert.equal(
+        found?.kind === 'rsa' ? `rsa ${found.bits}` : found?.kind === 'ec' ? `ec ${found.curve}` : found?.kind,
+        kind,
+      );
+      const { publicKey } = new X509Certificate(der);
+      if (found?.kind === 'rsa') assert.equal(found.bits, publicKey.asymmetricKeyDetails?.modulusLength);
+      assert.equal(reasonFor({ chain: [der], authorizationError: null }, Date.now() + 60_000), reason, key.join(' '));
     }
   });
 
