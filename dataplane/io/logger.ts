@@ -1,8 +1,9 @@
-import { pino, type Logger } from 'pino';
+import { pino, type Logger as PinoLogger } from 'pino';
 import type { LogLevel } from '../process-messages.ts';
 import type { LogSink } from './log-sink.ts';
 
-export type { Logger } from 'pino';
+/** Without children: pino would print their bindings as they are. */
+export type Logger = Pick<PinoLogger, 'debug' | 'fatal' | 'info' | 'warn' | 'error'>;
 
 /**
  * A logger of JSON lines: `level` as a word, `time` as RFC 3339, bindings, `msg`. Fields whose name
@@ -18,14 +19,35 @@ export function createLogger(options: {
       level: options.level,
       base: options.bindings ?? {},
       timestamp: pino.stdTimeFunctions.isoTime,
-      formatters: { level: (label) => ({ level: label }) },
-      redact: { paths: SECRET_FIELDS.flatMap((field) => [field, `*.${field}`]), censor: '[redacted]' },
+      formatters: { level: (label) => ({ level: label }), bindings: withoutSecrets, log: withoutSecrets },
     },
     options.sink,
   );
 }
 
-const SECRET_FIELDS = [
+/** The same object when nothing in it is secret. pino's own redaction looks every field up in every line: 25 µs. */
+function withoutSecrets(fields: Record<string, unknown>): Record<string, unknown> {
+  let shown = fields;
+  for (const [name, value] of Object.entries(fields)) {
+    const safe = SECRET_FIELDS.has(name) ? CENSOR : isPlain(value) ? censored(value) : value;
+    if (safe === value) continue;
+    if (shown === fields) shown = { ...fields };
+    shown[name] = safe;
+  }
+  return shown;
+}
+
+function censored(fields: Record<string, unknown>): Record<string, unknown> {
+  const secrets = Object.keys(fields).filter((name) => SECRET_FIELDS.has(name));
+  return secrets.length === 0 ? fields : { ...fields, ...Object.fromEntries(secrets.map((name) => [name, CENSOR])) };
+}
+
+function isPlain(value: unknown): value is Record<string, unknown> {
+  return typeof value === 'object' && value !== null;
+}
+
+const CENSOR = '[redacted]';
+const SECRET_FIELDS: ReadonlySet<string> = new Set([
   'authorization',
   'authToken',
   'authTokenKey',
@@ -42,4 +64,4 @@ const SECRET_FIELDS = [
   'serverKeyPem',
   'token',
   'totpSecret',
-];
+]);

@@ -1,4 +1,4 @@
-import type { Logger } from 'pino';
+import type { Logger } from './logger.ts';
 
 /**
  * Lets a burst of lines pass per message, then few; the next line that passes says how many did not.

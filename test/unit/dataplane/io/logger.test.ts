@@ -42,10 +42,11 @@ suite('Logger', () => {
 
   test('prints no secret, at the top or one level below', () => {
     const { sink, lines } = memory();
-    const log = createLogger({ level: 'info', sink });
+    const log = createLogger({ level: 'info', sink, bindings: { token: 'hunter2' } });
     log.info({ password: 'hunter2', request: { password: 'hunter2', token: 'hunter2', user: 'joe' } }, 'Login');
     const [line] = lines();
     assert.ok(!JSON.stringify(line).includes('hunter2'));
+    for (const name of ['token', 'password']) assert.equal(line[name], '[redacted]');
     assert.deepEqual(line['request'], { password: '[redacted]', token: '[redacted]', user: 'joe' });
   });
 
