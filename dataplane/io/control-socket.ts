@@ -11,6 +11,11 @@ const TURN_BUDGET = 1_024;
 /** Of one receive call; with GRO a message may be many datagrams. */
 const MESSAGES = 16;
 
+/** Addresses remembered as text. */
+const REMOTES_MOST = 1_024;
+
+type UdpRemote = Extract<Remote, { kind: 'udp' }>;
+
 export interface ControlSocketOptions {
   readonly addon: NativeAddon;
   /** Bound, last of the reuseport group: everything but DATA_V2 comes here. */
@@ -25,6 +30,7 @@ export class ControlSocket {
   readonly #batch: PacketBatch;
   readonly #gate = new ResetGate();
   readonly #queue: ControlQueue;
+  readonly #remotes = new Map<string, UdpRemote>();
   #isClosed = false;
   readonly #stopWatching: () => void;
 
@@ -33,7 +39,7 @@ export class ControlSocket {
     this.#fd = options.fd;
     this.#queue = new ControlQueue({
       handle: (wire, bytes) => {
-        if (!this.#isClosed) options.onDatagram(udpRemote(options.addon, wire), bytes);
+        if (!this.#isClosed) options.onDatagram(this.#remoteOf(wire), bytes);
       },
       now: () => options.addon.monotonicMs(),
       schedule: (turn) => setImmediate(turn),
@@ -57,7 +63,7 @@ export class ControlSocket {
   }
 
   /** Sends one control packet; a full socket buffer loses it, and the reliability layer sends it again. */
-  send(remote: Extract<Remote, { kind: 'udp' }>, bytes: Uint8Array): void {
+  send(remote: UdpRemote, bytes: Uint8Array): void {
     this.#addon.udpSendTo(this.#fd, bytes, remote.wire);
   }
 
@@ -66,6 +72,17 @@ export class ControlSocket {
     this.#stopWatching();
     this.#addon.close(this.#fd);
     this.#addon.releaseBatch(this.#batch.handle);
+  }
+
+  /** A login is a dozen datagrams from one address. */
+  #remoteOf(wire: Uint8Array): UdpRemote {
+    const row = Buffer.from(wire.buffer, wire.byteOffset, wire.length).toString('latin1');
+    const known = this.#remotes.get(row);
+    if (known !== undefined) return known;
+    if (this.#remotes.size >= REMOTES_MOST) this.#remotes.clear();
+    const remote = udpRemote(this.#addon, wire);
+    this.#remotes.set(row, remote);
+    return remote;
   }
 
   #drain(): void {
@@ -82,13 +99,15 @@ export class ControlSocket {
         const wire = remotes.slice(row, row + SOCKET_ADDRESS_BYTES);
         this.#queue.push(wire, bytes.slice(offset[slot], offset[slot] + length[slot]));
       }
+      // Fewer than one call takes: the socket is empty, or the event loop says so again.
+      if (count < MESSAGES) break;
     }
     this.#queue.turn();
   }
 }
 
 /** The remote of an opaque address row; `wire` is kept, not copied. */
-export function udpRemote(addon: NativeAddon, wire: Uint8Array): Extract<Remote, { kind: 'udp' }> {
+export function udpRemote(addon: NativeAddon, wire: Uint8Array): UdpRemote {
   const { address, port } = addon.formatAddress(wire);
   return { kind: 'udp', key: `udp/${address}/${port}`, address, port, wire };
 }

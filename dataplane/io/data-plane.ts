@@ -1,4 +1,3 @@
-import { randomBytes } from 'node:crypto';
 import { performance } from 'node:perf_hooks';
 import type { Connection } from '../../api/connection.ts';
 import type { DataPlaneConfig } from '../../api/data-plane-config.ts';
@@ -19,6 +18,7 @@ import { SignedLoginTokens } from './login-tokens.ts';
 import type { NativeAddon } from './native-addon.ts';
 import { LeaseReports } from './lease-reports.ts';
 import { Observers } from './observers.ts';
+import { RandomPool } from './random-pool.ts';
 import { TlsEndpoint } from './tls-endpoint.ts';
 import { TunnelHost } from './tunnel-host.ts';
 
@@ -77,11 +77,12 @@ export class DataPlane {
       credentials: credentialsOf(config),
       deliver: (input) => this.#driver.feed(input),
     });
+    const random = new RandomPool();
     this.#engine = new Engine({
       config,
       timers: { ...DEFAULT_TIMERS, ...start.timers },
       threads: tunnel.threads,
-      random: (bytes) => new Uint8Array(randomBytes(bytes)),
+      random: (count) => random.take(count),
       wallClock: Date.now,
       memory,
       remoteFrom: (wire) => udpRemote(addon, wire),

@@ -32,7 +32,10 @@ export function makeCookie(
   return cookie;
 }
 
-/** Whether `cookie` was made for this client in this slot or one of the two before; in constant time. */
+/**
+ * Whether `cookie` was made for this client in this slot or one of the two before. Each comparison takes constant time;
+ * which slot it was is no secret.
+ */
 export function checkCookie(
   secret: CryptoKeyBytes,
   slotNow: number,
@@ -41,11 +44,9 @@ export function checkCookie(
   cookie: Uint8Array,
 ): boolean {
   if (cookie.length !== SESSION_ID_BYTES) return false;
-  let matches = 0;
-  for (const slot of [slotNow, slotNow - 1, slotNow - 2]) {
-    matches |= Number(timingSafeEqual(makeCookie(secret, slot, remoteBytes, clientSessionId), cookie));
-  }
-  return matches === 1;
+  return [slotNow, slotNow - 1, slotNow - 2].some((slot) =>
+    timingSafeEqual(makeCookie(secret, slot, remoteBytes, clientSessionId), cookie),
+  );
 }
 
 const TLV_FLAGS = [0x00, 0x01];
