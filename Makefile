@@ -4,6 +4,7 @@ SHELL := /bin/sh
 .DELETE_ON_ERROR:
 
 NODE := node_modules/.bin/node
+ARCH := $(if $(filter aarch64 arm64,$(shell uname -m)),arm64,x64)
 TOOLS := node_modules/.bin
 STAMPS := .cache/make
 SOURCES := $(shell find api net operator dataplane standalone cli -name '*.ts' 2>/dev/null)
@@ -21,8 +22,10 @@ $(STAMPS)/packages: .ci/packages
 	@mkdir -p $(STAMPS) && touch $@
 
 # Only our own addon and the netlink library's system-call helper are compiled, with the headers of the pinned Node.
+# npm 9, which Debian 12 has, takes the link to Node away again with the package of the other architecture.
 $(STAMPS)/npm: package.json package-lock.json .npmrc | $(STAMPS)/packages
 	if [ -d node_modules ]; then npm install --no-save --ignore-scripts --no-progress; else npm ci --ignore-scripts --no-progress; fi
+	@ln -sfn ../node-linux-$(ARCH)/bin/node $(NODE)
 	@mkdir -p $(STAMPS) && touch $@
 
 $(STAMPS)/native: $(STAMPS)/npm $(NATIVE_SOURCES)
@@ -81,7 +84,7 @@ bench: build ## Our server beside OpenVPN's and wireguard-go, in namespaces (roo
 	@$(NODE) test/bench/throughput.ts
 
 bench-scale: build ## Thousands of clients on one gateway, in namespaces (root); BENCH_CLIENTS=2000, BENCH_HOLD_SECONDS=60
-	@sh .ci/packages run test
+	@sh .ci/packages run test bench
 	@$(NODE) test/bench/scale.ts
 
 soak: build ## Full speed, logins, renewals and rule edits for SOAK_SECONDS (1800): is memory flat, is a session lost?

@@ -33,7 +33,7 @@ export class Lane {
     this.gateway = this.#add(`${prefix}-gateway`);
     this.target = this.#add(`${prefix}-target`);
     this.clients = [this.#add(`${prefix}-client1`), this.#add(`${prefix}-client2`)];
-    this.gateway.must('sysctl', '-qw', 'net.ipv4.ip_forward=1');
+    this.gateway.setKernel('net.ipv4.ip_forward=1');
     this.gateway.ip(
       `link add lan0 type veth peer name lan0 netns ${this.target.name}`,
       'link set lan0 up',

@@ -36,6 +36,15 @@ export class Namespace {
     return stdout;
   }
 
+  /** Sets parameters of the kernel, each as `net.ipv4.ip_forward=1`; sysctl(8) is not on every machine. */
+  setKernel(...settings: readonly string[]): void {
+    const writes = settings.map((setting) => {
+      const [name = '', value = ''] = setting.split('=');
+      return `echo ${value} >/proc/sys/${name.replaceAll('.', '/')}`;
+    });
+    this.must('sh', '-c', writes.join(' && '));
+  }
+
   spawn(command: string, arguments_: readonly string[], options: SpawnOptions): ChildProcess {
     return spawn('ip', ['netns', 'exec', this.name, command, ...arguments_], options);
   }
@@ -111,13 +120,13 @@ export class Lab {
     this.#stack.defer(() => removeNamespace(name));
     const namespace = new Namespace(name);
     // Addresses can be used at once, and none appears later.
-    namespace.must('sysctl', '-qw', 'net.ipv6.conf.default.accept_dad=0', 'net.ipv6.conf.default.addr_gen_mode=1');
+    namespace.setKernel('net.ipv6.conf.default.accept_dad=0', 'net.ipv6.conf.default.addr_gen_mode=1');
     namespace.ip('link set lo up');
     return namespace;
   }
 
   #connectWan(): void {
-    this.wan.must('sysctl', '-qw', 'net.ipv4.ip_forward=1', 'net.ipv6.conf.all.forwarding=1');
+    this.wan.setKernel('net.ipv4.ip_forward=1', 'net.ipv6.conf.all.forwarding=1');
     this.wan.ip(
       'link add br0 type bridge',
       'link set br0 up',
