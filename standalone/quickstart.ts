@@ -1,11 +1,14 @@
-// `make run`: serves examples/quickstart with keys of its own making and says how to connect.
+// `make run`: serves examples/quickstart with keys of its own making, which it keeps in .state of the folder it is started
+// in, and says how to connect.
 import { spawn } from 'node:child_process';
 import { accessSync, constants } from 'node:fs';
 import { networkInterfaces } from 'node:os';
-import { join } from 'node:path';
+import { join, relative } from 'node:path';
 import { createInterface } from 'node:readline';
 
 const root = join(import.meta.dirname, '..');
+const manifests = relative(process.cwd(), join(root, 'examples', 'quickstart'));
+const program = relative(process.cwd(), join(root, 'bin', 'clientvpn'));
 const stateDir = '.state';
 
 const obstacle = whatIsMissing();
@@ -16,8 +19,8 @@ if (obstacle !== undefined) {
 
 const gateway = spawn(
   join(root, 'bin', 'clientvpn'),
-  ['standalone', '--manifests', 'examples/quickstart', '--state-dir', stateDir, '--auto-pki'],
-  { cwd: root, stdio: ['ignore', 'pipe', 'inherit'] },
+  ['standalone', '--manifests', manifests, '--state-dir', stateDir, '--auto-pki'],
+  { stdio: ['ignore', 'pipe', 'inherit'] },
 );
 // Ctrl-C reaches the gateway too; this process stays until it has said goodbye to its clients.
 process.on('SIGINT', () => undefined);
@@ -46,13 +49,13 @@ function instructions({ endpoint, transport, port }: Ready): string {
 The gateway serves ${endpoint} on ${transport} port ${port}. In another terminal, in this folder:
 
   1. Make a file for one person's laptop:
-       sudo bin/clientvpn client-config --state-dir ${stateDir} --endpoint ${endpoint} --client laptop --remote ${address} --output laptop.ovpn
+       sudo ${program} client-config --state-dir ${stateDir} --endpoint ${endpoint} --client laptop --remote ${address} --output laptop.ovpn
   2. Copy laptop.ovpn there and connect:
        sudo openvpn --config laptop.ovpn
   3. See who is connected, and what the gateway thinks of its manifests:
-       sudo bin/clientvpn connections --state-dir ${stateDir}
-       sudo bin/clientvpn status --state-dir ${stateDir}
-  4. Edit a rule in examples/quickstart/. It holds within a second; nobody is disconnected.
+       sudo ${program} connections --state-dir ${stateDir}
+       sudo ${program} status --state-dir ${stateDir}
+  4. Edit a rule in ${manifests}/. It holds within a second; nobody is disconnected.
 
 Ctrl-C ends the gateway and undoes what it changed on this machine.
 
