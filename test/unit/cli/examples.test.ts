@@ -5,32 +5,10 @@ import { join } from 'node:path';
 import { describe, it } from 'node:test';
 import { runExplain } from '../../../cli/explain.ts';
 import { runValidate } from '../../../cli/validate.ts';
+import { endpointIn, EXAMPLES, exampleNames, manifestsOf, rowsOf, type ExampleRow } from '../../support/examples.ts';
 import { memoryIo } from '../../support/memory-io.ts';
 
-const EXAMPLES = join(import.meta.dirname, '..', '..', '..', 'examples');
-
-interface Row {
-  readonly groups: readonly string[];
-  readonly to: string;
-  readonly answer: string;
-  readonly decidedBy: string;
-}
-
-/** Rows of the tables in a README: group, address, `allowed` or a reason, and sometimes what decided. */
-function rowsOf(markdown: string): readonly Row[] {
-  return markdown
-    .split('\n')
-    .map((line) => line.split('|').map((cell) => cell.trim()))
-    .filter((cells) => /^\d+\.\d+\.\d+\.\d+$/.test(cells[2] ?? ''))
-    .map(([, group = '', to = '', answer = '', decidedBy = '']) => ({
-      groups: group === '-' ? [] : [group],
-      to,
-      answer,
-      decidedBy,
-    }));
-}
-
-async function assertRows(manifests: readonly string[], endpoint: string, rows: readonly Row[]): Promise<void> {
+async function assertRows(manifests: readonly string[], endpoint: string, rows: readonly ExampleRow[]): Promise<void> {
   assert.ok(rows.length > 0, 'the README has a table');
   for (const group of new Set(rows.map((row) => row.groups.join()))) {
     const ofGroup = rows.filter((row) => row.groups.join() === group);
@@ -45,7 +23,7 @@ async function assertRows(manifests: readonly string[], endpoint: string, rows: 
   }
 }
 
-function assertRow(row: Row, line: string): void {
+function assertRow(row: ExampleRow, line: string): void {
   const answer = JSON.parse(line);
   const label = `${row.groups.join()} to ${row.to}: ${line}`;
   assert.equal(answer.to, row.to);
@@ -57,22 +35,17 @@ function assertRow(row: Row, line: string): void {
   if (rule !== undefined) assert.equal(answer.rule, rule, label);
 }
 
-function endpointIn(folder: string): string {
-  const yaml = readdirSync(folder)
-    .filter((name) => name.endsWith('.yaml'))
-    .map((name) => readFileSync(join(folder, name), 'utf8'))
-    .join('\n');
-  return /kind: ClientVpnEndpoint\nmetadata:\n {2}name: (\S+)/.exec(yaml)?.[1] ?? '';
-}
-
 describe('examples', () => {
-  const folders = readdirSync(EXAMPLES, { withFileTypes: true }).filter((entry) => entry.isDirectory());
-  for (const { name } of folders.filter((entry) => entry.name !== 'restrict-by-group')) {
+  for (const name of exampleNames()) {
     const folder = join(EXAMPLES, name);
     it(`${name} is valid and reaches what its README says [C41] [C42] [C43] [C47]`, async () => {
       const io = memoryIo();
       assert.equal(await runValidate({ manifests: [folder], quotas: {} }, io), 0, io.outText());
-      await assertRows([folder], endpointIn(folder), rowsOf(readFileSync(join(folder, 'README.md'), 'utf8')));
+      await assertRows(
+        [folder],
+        endpointIn(manifestsOf(folder)),
+        rowsOf(readFileSync(join(folder, 'README.md'), 'utf8')),
+      );
     });
   }
 
