@@ -3,8 +3,8 @@ import { DataPlane } from './io/data-plane.ts';
 import { SupervisorChannel } from './io/supervisor-channel.ts';
 import type { SupervisorMessage } from './process-messages.ts';
 
-/** Longest goodbye: what a supervisor allows before it kills, less a margin. */
-const SHUTDOWN_LIMIT_MS = 3_000;
+/** Longest goodbye when no supervisor says how long. */
+const GOODBYE_MS = 1_200;
 
 const { values } = parseArgs({ options: { 'channel-fd': { type: 'string' } } });
 const fd = Number(values['channel-fd']);
@@ -52,14 +52,14 @@ async function onMessage(message: SupervisorMessage): Promise<void> {
     case 'codesKept':
       return plane.codesKept(message.sequence);
     case 'shutdown':
-      return stop('shutdown');
+      return stop('shutdown', message.limitMs);
   }
 }
 
-async function stop(reason: string): Promise<void> {
+async function stop(reason: string, limitMs = GOODBYE_MS): Promise<void> {
   if (stopping) return;
   stopping = true;
-  await plane?.stop(reason, SHUTDOWN_LIMIT_MS);
+  await plane?.stop(reason, limitMs);
   channel.close();
   process.exit(0);
 }

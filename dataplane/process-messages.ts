@@ -13,7 +13,8 @@ export type SupervisorMessage =
   | { readonly kind: 'terminate'; readonly requestId: number; readonly connectionId: string }
   /** The answer to `codesUsed`: what it told is on disk, or can't be kept and is reported there. */
   | { readonly kind: 'codesKept'; readonly sequence: number }
-  | { readonly kind: 'shutdown' };
+  /** Say goodbye to the clients, for at most so long, and end. */
+  | { readonly kind: 'shutdown'; readonly limitMs: number };
 
 export interface DataPlaneStart {
   readonly descriptors: DataPlaneDescriptors;

@@ -12,6 +12,7 @@ import type {
 import { InternalError, ProtocolError, TransientError } from '../net/errors.ts';
 import { readJsonLines } from '../dataplane/io/json-lines.ts';
 import { processIdentity, type ProcessIdentity } from './process-identity.ts';
+import { DATA_PLANE_END_MS, GOODBYE_MS } from './stop-limits.ts';
 
 export type DataPlaneNotice = Exclude<DataPlaneMessage, { kind: 'connections' } | { kind: 'terminated' }>;
 
@@ -84,10 +85,10 @@ export class DataPlaneProcess {
     return answer.kind === 'terminated' && answer.found;
   }
 
-  /** Says goodbye to the clients and ends; after `limitMs` the process is killed. */
-  async shutdown(limitMs: number): Promise<void> {
-    this.#send({ kind: 'shutdown' });
-    const timer = setTimeout(() => this.kill(), limitMs);
+  /** Says goodbye to the clients and ends; a process that does not is killed. */
+  async shutdown(): Promise<void> {
+    this.#send({ kind: 'shutdown', limitMs: GOODBYE_MS });
+    const timer = setTimeout(() => this.kill(), GOODBYE_MS + DATA_PLANE_END_MS);
     await this.exited;
     clearTimeout(timer);
   }

@@ -73,8 +73,9 @@ export class DataPlaneSupervisor {
       this.#waiting.push({ version: config.snapshot.version, resolve });
     });
     this.#process?.apply(config);
-    const late = delay(APPLY_LIMIT_MS, undefined, { ref: false }).then(() => ({ kind: 'pending' }) as const);
-    const outcome = await Promise.race([answered, late]);
+    const late = delay(APPLY_LIMIT_MS, undefined, { ref: false, signal: this.#stop.signal });
+    const pending = late.catch(() => undefined).then(() => ({ kind: 'pending' }) as const);
+    const outcome = await Promise.race([answered, pending]);
     this.#waiting = this.#waiting.filter((waiting) => waiting.version > config.snapshot.version);
     if (outcome.kind === 'rejected') this.#config = before;
     return outcome;
@@ -88,10 +89,10 @@ export class DataPlaneSupervisor {
     return this.#alive().terminate(connectionId);
   }
 
-  /** Says goodbye to the clients and ends the data plane for good. */
-  async shutdown(limitMs: number): Promise<void> {
+  /** Says goodbye to the clients and ends the data plane for good; whoever waits for it is answered. */
+  async shutdown(): Promise<void> {
     this.#stop.abort();
-    await this.#process?.shutdown(limitMs);
+    await this.#process?.shutdown();
     await this.#running;
   }
 

@@ -122,9 +122,11 @@ export class Gateway {
   /** Says goodbye to the clients and undoes everything, whatever `start` came to. */
   async stop(): Promise<void> {
     this.#stopping = true;
-    await this.#watch?.close();
+    const watchClosed = this.#watch?.close();
+    // First: an edit that is under way may be waiting for the data plane.
+    await this.#running?.supervisor?.shutdown();
+    await watchClosed;
     // A start that is under way ends at its next step; its error is the caller's of `start`.
-    await this.#running?.supervisor?.shutdown(SHUTDOWN_LIMIT_MS);
     await this.#starting?.catch(() => undefined);
     for (const step of this.#undo.splice(0).toReversed()) {
       try {
@@ -180,7 +182,7 @@ export class Gateway {
     running.openTun(addon);
     await net.apply();
     this.#refuseWhenStopping();
-    this.#undo.push(() => running.supervisor?.shutdown(SHUTDOWN_LIMIT_MS));
+    this.#undo.push(() => running.supervisor?.shutdown());
     await this.#startDataPlane(running);
     const network = new NetworkWatch({ net, log, onTunGone: () => this.#replaceTun(running) });
     this.#undo.push(() => network.close());
@@ -218,15 +220,16 @@ export class Gateway {
   async #replaceTun(running: Running): Promise<void> {
     const { log, addon, onGivenUp } = this.#parts;
     log.error({ tun: running.net.plan.tun }, 'The TUN device was removed; making it again');
-    await running.supervisor?.shutdown(SHUTDOWN_LIMIT_MS);
-    if (this.#stopping) return;
+    await running.supervisor?.shutdown();
     try {
+      this.#refuseWhenStopping();
       running.closeTun(addon);
       running.openTun(addon);
       await running.net.apply();
+      this.#refuseWhenStopping();
       await this.#startDataPlane(running);
     } catch (error) {
-      onGivenUp(messageOf(error));
+      if (!this.#stopping) onGivenUp(messageOf(error));
     }
   }
 
@@ -249,6 +252,7 @@ export class Gateway {
     const { log } = this.#parts;
     this.#refused = null;
     if (JSON.stringify(set.config) !== JSON.stringify(running.set.config)) {
+      log.debug({ version: set.config.snapshot.version }, 'Read an edit that is valid');
       const outcome = await running.supervisor?.apply(set.config);
       if (outcome?.kind === 'rejected') return this.#refuse([`the data plane refused it: ${outcome.reason}`]);
       const milliseconds = Math.round(performance.now() - startedAt);
@@ -338,5 +342,3 @@ function messageOf(error: unknown): string {
 
 const KEY_FILE = 'auth-token.key';
 const KEY_BYTES = 32;
-/** With the undoing of the rest it stays within the 5 s in which SIGTERM has to be obeyed. */
-const SHUTDOWN_LIMIT_MS = 3_500;

@@ -4,6 +4,7 @@ import { recoverNetSetup, removeRules } from '../dataplane/net-setup/net-setup.t
 import { isAlive, type ProcessIdentity } from './process-identity.ts';
 import { forgetRecord, leftRecord } from './run-record.ts';
 import type { StateFolder } from './state-folder.ts';
+import { DATA_PLANE_END_MS, GOODBYE_MS } from './stop-limits.ts';
 
 /**
  * Undoes what a killed run of this state folder left behind; the caller holds the folder's lock.
@@ -27,12 +28,12 @@ export async function recoverLastRun(folder: StateFolder): Promise<string | null
 /** The data plane says goodbye and ends by itself when its parent is gone; one that hangs is killed. */
 async function endProcess(identity: ProcessIdentity): Promise<boolean> {
   if (!isAlive(identity)) return false;
-  for (let waited = 0; waited < GOODBYE_MS && isAlive(identity); waited += LOOK_MS) await delay(LOOK_MS);
+  for (let waited = 0; waited < GOODBYE_MS + DATA_PLANE_END_MS && isAlive(identity); waited += LOOK_MS)
+    await delay(LOOK_MS);
   if (!isAlive(identity)) return true;
   process.kill(identity.pid, 'SIGKILL');
   while (isAlive(identity)) await delay(LOOK_MS);
   return true;
 }
 
-const GOODBYE_MS = 4_000;
 const LOOK_MS = 50;

@@ -9,6 +9,7 @@ import { Gateway, ManifestsRefused, type GatewayOptions } from './gateway.ts';
 import { openLogOutput } from './log-output.ts';
 import { LOCK_FILE, StateFolder } from './state-folder.ts';
 import { StateLock } from './state-lock.ts';
+import { LOG_FLUSH_MS } from './stop-limits.ts';
 
 export interface StandaloneOptions extends GatewayOptions {
   readonly stateDir: string;
@@ -58,8 +59,8 @@ export async function runStandalone(options: StandaloneOptions): Promise<number>
     await gateway?.stop();
     lock?.release();
     log.info('Stopped');
-    await sink.flush(FLUSH_LIMIT_MS);
-    await output.close(FLUSH_LIMIT_MS);
+    await sink.flush(LOG_FLUSH_MS);
+    await output.close(LOG_FLUSH_MS);
   }
 }
 
@@ -103,4 +104,3 @@ function isForPeople(error: unknown): error is Error {
 
 /** Program → Debian package. */
 const PROGRAMS = { nft: 'nftables', setpriv: 'util-linux', flock: 'util-linux' } as const;
-const FLUSH_LIMIT_MS = 300;

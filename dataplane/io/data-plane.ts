@@ -250,4 +250,4 @@ const DEFAULT_TIMERS: EngineTimers = {
   clientRenewalPauseMs: 10_000,
 };
 const TUN_MTU_BYTES = 1_500;
-const LOG_FLUSH_MS = 500;
+const LOG_FLUSH_MS = 200;

@@ -102,7 +102,7 @@ export class Driver {
 
   /** Says goodbye to every client; resolves when all of it has left, or after `limitMs`. */
   async shutdown(limitMs: number): Promise<void> {
-    this.feed({ kind: 'shutdown' });
+    this.feed({ kind: 'shutdown', limitMs });
     const deadline = this.now() + limitMs;
     while (!this.#parts.engine.drained() && this.now() < deadline)
       await new Promise((resolve) => setTimeout(resolve, 20));

@@ -28,6 +28,7 @@ export const RECEIVE_WINDOW = 12;
 export const MAX_BACKLOG_BYTES = 262_144;
 const LATER_ACKS_FOR_RESEND = 3;
 const MAX_BACKOFF = 16;
+const HURRIED_RETRANSMIT_MS = 500;
 
 interface InFlight extends OutgoingMessage {
   transmissions: number;
@@ -45,10 +46,17 @@ export class SendQueue {
   readonly #stream = new ByteQueue();
   #inFlight: InFlight[] = [];
   #nextMessageId: number;
+  #retransmitMs: number;
 
   constructor(options: SendQueueOptions) {
     this.#options = options;
+    this.#retransmitMs = options.retransmitMs;
     this.#nextMessageId = options.firstMessageId;
+  }
+
+  /** What is said from now on are last words: we will soon be gone, and many a client goes without acknowledging. */
+  hurry(): void {
+    this.#retransmitMs = Math.min(this.#retransmitMs, HURRIED_RETRANSMIT_MS);
   }
 
   /** Queues a message of its own, ahead of stream bytes: a reset. */
@@ -143,7 +151,7 @@ export class SendQueue {
   #transmitted(message: InFlight, nowMs: number): void {
     const backoff = Math.min(2 ** message.transmissions, MAX_BACKOFF);
     message.transmissions += 1;
-    message.nextAtMs = this.#options.retransmits ? nowMs + this.#options.retransmitMs * backoff : Infinity;
+    message.nextAtMs = this.#options.retransmits ? nowMs + this.#retransmitMs * backoff : Infinity;
   }
 
   #countLaterAck(message: InFlight): void {

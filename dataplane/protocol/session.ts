@@ -174,8 +174,10 @@ export class Session {
 
   /** Sends a last message. While a renewal runs, 2.x listens to the new key alone and OpenVPN 3 to the old: both hear it. */
   sayFarewell(text: string): void {
-    if (this.#negotiating?.isHeard === true) this.say(this.#negotiating, text);
-    this.say(this.#current, text);
+    for (const key of this.#negotiating?.isHeard === true ? [this.#negotiating, this.#current] : [this.#current]) {
+      key.send.hurry();
+      this.say(key, text);
+    }
   }
 
   /**

@@ -70,8 +70,8 @@ export type Input =
     }
   /** An administrator ends one connection. */
   | { readonly kind: 'terminate'; readonly connectionId: string }
-  /** Restart or halt every client, refuse new ones. */
-  | { readonly kind: 'shutdown' }
+  /** Restart every client, refuse new ones; over when all have acknowledged, after `limitMs` at the latest. */
+  | { readonly kind: 'shutdown'; readonly limitMs: number }
   | { readonly kind: 'deadline' };
 
 export type Output =

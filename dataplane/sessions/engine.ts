@@ -134,7 +134,7 @@ export class Engine {
         this.#terminate(input.connectionId);
         return;
       case 'shutdown':
-        this.#shutDown();
+        this.#shutDown(input.limitMs);
         return;
       case 'deadline':
         this.#onDeadlines();
@@ -287,7 +287,7 @@ export class Engine {
     if (peer?.phase === 'connected') endPeer(state, peer, 'terminated', haltMessage('terminated by an administrator'));
   }
 
-  #shutDown(): void {
+  #shutDown(limitMs: number): void {
     const state = this.#state;
     if (state.phase !== 'serving') return;
     state.phase = 'draining';
@@ -296,9 +296,10 @@ export class Engine {
     const reason = 'the gateway is shutting down';
     for (const peer of state.peers.all()) {
       if (peer.phase === 'opening' && !canHear(peer)) closePeer(state, peer, 'shutdown');
-      else if (peer.phase !== 'lingering') {
+      else {
         endPeer(state, peer, 'shutdown', restartMessage({ keepCredentials: true, nextRemote: false, reason }));
-        peer.lingerUntil = Math.min(peer.lingerUntil, state.now + SHUTDOWN_LINGER_MS);
+        peer.lingerUntil = Math.min(peer.lingerUntil, state.now + limitMs);
+        state.touch(peer);
       }
     }
   }
@@ -357,8 +358,6 @@ export interface EngineStats {
   readonly drops: ReadonlyMap<string, number>;
 }
 
-/** Long enough for a lost RESTART to be sent again once. */
-const SHUTDOWN_LINGER_MS = 2_500;
 const HARMLESS_DROPS: ReadonlySet<string> = new Set([
   'replayed',
   'beyond-window',

@@ -13,6 +13,8 @@ import { skipWithoutNamespaces } from '../support/requirements.ts';
 import { waitFor } from '../support/wait.ts';
 
 const skip = skipWithoutNamespaces();
+/** Within this SIGTERM has to be obeyed. */
+const STOP_LIMIT_MS = 5_000;
 const SHORT = { pingMs: 1_000, pingRestartMs: 4_000 };
 
 test('SIGTERM is obeyed at each step of the start, and everything is undone', { skip }, async (t) => {
@@ -32,7 +34,7 @@ test('SIGTERM is obeyed at each step of the start, and everything is undone', { 
       world.gateway.spawn();
       await waitFor(step, isReached);
       world.gateway.signal('SIGTERM');
-      const status = await world.gateway.exited();
+      const status = await world.gateway.exited(STOP_LIMIT_MS);
       // Before the process has a handler, the signal itself ends it: there is nothing to undo yet.
       if (step !== 'the process is there') assert.equal(status, 0);
       assert.deepEqual(machineState(namespace), before);
@@ -56,24 +58,48 @@ for (const { phase, timers } of [
     else if (phase === 'a renewal') await client.log.waitFor(/VERIFY OK: depth=0/, { from });
     else process.kill((await gatewayProcesses(world.gateway)).child, 'SIGKILL');
     world.gateway.signal('SIGTERM');
-    assert.equal(await world.gateway.exited(), 0);
+    assert.equal(await world.gateway.exited(STOP_LIMIT_MS), 0);
     if (phase !== 'the restart of the data plane')
       await client.log.waitFor(/Connection reset command was pushed by server/, { from });
     assert.deepEqual(machineState(namespace), before);
   });
 }
 
-test('a data plane that does not answer is killed, and the gateway still ends with 0', { skip }, async (t) => {
+test('a client that never acknowledges holds up no SIGTERM', { skip }, async (t) => {
   const world = await World.create(t, { started: false });
   const before = machineState(world.lab.gateway);
   await world.gateway.start();
-  const { child } = await gatewayProcesses(world.gateway);
-  process.kill(child, 'SIGSTOP');
+  const client = await world.connect();
+  client.signal('SIGSTOP');
   world.gateway.signal('SIGTERM');
-  assert.equal(await world.gateway.exited(), 0);
-  assert.equal(isRunning(child), false);
+  assert.equal(await world.gateway.exited(STOP_LIMIT_MS), 0);
   assert.deepEqual(machineState(world.lab.gateway), before);
 });
+
+for (const { when, withEdit } of [
+  { when: 'it was idle', withEdit: false },
+  { when: 'an edit was on its way to it', withEdit: true },
+]) {
+  test(
+    `a data plane that stood still while ${when} is killed, and the gateway still ends with 0`,
+    { skip },
+    async (t) => {
+      const world = await World.create(t, { started: false, options: ['--log-level', 'debug'] });
+      const before = machineState(world.lab.gateway);
+      await world.gateway.start();
+      const { child } = await gatewayProcesses(world.gateway);
+      process.kill(child, 'SIGSTOP');
+      if (withEdit) {
+        world.gateway.write('rules.yaml', yamlOf(rule('192.168.0.0/25')));
+        await world.gateway.log.waitFor(/Read an edit that is valid/);
+      }
+      world.gateway.signal('SIGTERM');
+      assert.equal(await world.gateway.exited(STOP_LIMIT_MS), 0);
+      assert.equal(isRunning(child), false);
+      assert.deepEqual(machineState(world.lab.gateway), before);
+    },
+  );
+}
 
 for (const transport of ['udp', 'tcp'] as const) {
   test(

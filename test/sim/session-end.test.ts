@@ -1,5 +1,6 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
+import { GOODBYE_MS } from '../../standalone/stop-limits.ts';
 import { dataPlaneConfig } from '../support/data-plane-configs.ts';
 import type { SimulatedClient } from '../support/simulated-client.ts';
 import { grantByCertificate, identityOf, SimulatedWorld, udpRemote } from '../support/simulated-world.ts';
@@ -257,7 +258,7 @@ test('paced restarts spread over the drain time', () => {
 test('[P87] a shutdown tells everybody to come back later, and is over once they have heard', () => {
   const world = new SimulatedWorld();
   const clients = ['alice', 'bob'].map((name) => world.connect({ name }));
-  world.feed({ kind: 'shutdown' });
+  world.feed({ kind: 'shutdown', limitMs: GOODBYE_MS });
   world.advance(1_000);
   for (const client of clients) assert.match(client.closed ?? '', /^RESTART,/);
   world.advance(2_000);
@@ -276,7 +277,7 @@ test('a shutdown tells those who are waiting for their login too', () => {
   client.start();
   world.advance(2_000);
   assert.equal(world.eventsOf('connected').length, 0);
-  world.feed({ kind: 'shutdown' });
+  world.feed({ kind: 'shutdown', limitMs: GOODBYE_MS });
   world.advance(1_000);
   assert.match(client.closed ?? '', /^RESTART,/);
   world.advance(2_000);
@@ -284,9 +285,28 @@ test('a shutdown tells those who are waiting for their login too', () => {
   assertNothingHeld(world);
 });
 
+test('a shutdown tells a client that does not answer a second time, and does not wait for it any longer than it may', () => {
+  const world = new SimulatedWorld();
+  const silent = world.connect({ name: 'alice' });
+  // Its session has ended already, and lingers for longer than that.
+  const halted = world.connect({ name: 'bob' });
+  for (const client of [silent, halted]) client.isMute = true;
+  const bob = world.connections().find(({ commonName }) => commonName === 'bob');
+  world.feed({ kind: 'terminate', connectionId: bob?.connectionId ?? '' });
+  const from = world.transmitted.length;
+  world.feed({ kind: 'shutdown', limitMs: GOODBYE_MS });
+  world.advance(GOODBYE_MS - 1);
+  const told = world.transmitted.slice(from).filter(({ remote }) => remote.key === silent.remote.key);
+  assert.equal(told.length, 2, 'a RESTART that was lost is sent again');
+  assert.equal(world.engine.drained(), false);
+  world.advance(1);
+  assert.equal(world.engine.drained(), true);
+  assertNothingHeld(world);
+});
+
 test('a shutdown of an idle gateway is over at once', () => {
   const world = new SimulatedWorld();
-  world.feed({ kind: 'shutdown' });
+  world.feed({ kind: 'shutdown', limitMs: GOODBYE_MS });
   assert.equal(world.engine.drained(), true);
 });
 

@@ -66,6 +66,19 @@ test('[P34] resends at once when three later messages are acknowledged, and only
   assert.deepEqual(queue.due(30), []);
 });
 
+test('last words are repeated sooner, what was said before is not', () => {
+  const queue = sendQueue();
+  queue.pushStream(countingBytes(10));
+  queue.due(0);
+  queue.hurry();
+  queue.pushStream(countingBytes(10));
+  queue.due(0);
+  const sentAt: Record<number, readonly number[]> = {};
+  for (let deadline = queue.nextDeadline() ?? 0; deadline < 4_000; deadline = queue.nextDeadline() ?? Infinity)
+    sentAt[deadline] = idsOf(queue.due(deadline));
+  assert.deepEqual(sentAt, { 500: [1], 1_500: [1], 2_000: [0], 3_000: [0], 3_500: [1] });
+});
+
 test('does not retransmit on TCP', () => {
   const queue = sendQueue({ retransmits: false });
   queue.pushStream(countingBytes(60));
