@@ -31,10 +31,8 @@ const goodFacts: EndpointFacts = {
 };
 const facts = (change: Partial<EndpointFacts> = {}): ReadonlyMap<string, EndpointFacts> =>
   new Map([[KEY, { ...goodFacts, ...change }]]);
-const serving = (digest: string | null): ReadonlyMap<string, Rollout> =>
-  new Map([
-    [KEY, new Map([['net-a', { desiredPods: 1, readyPods: 1, enforcedDigest: digest, activeConnections: 3 }]])],
-  ]);
+const serving = (digest: string | null, readyPods = 1): ReadonlyMap<string, Rollout> =>
+  new Map([[KEY, new Map([['net-a', { desiredPods: 1, readyPods, enforcedDigest: digest, activeConnections: 3 }]])]]);
 
 describe('compile: endpoint', () => {
   it('children without an endpoint say so [C22]', () => {
@@ -123,6 +121,30 @@ describe('compile: endpoint', () => {
     const current = compileObjects(objects, { facts: facts(), rollouts: serving(digest) });
     assert.equal(conditionOf(current, 'AuthorizationRule/u', 'Ready'), 'True/Ready');
     assert.equal(conditionOf(current, 'Route/net-a-10-50-0-0-16', 'Programmed'), 'True/AllPodsCurrent');
+  });
+
+  it('a data plane that is not ready, or enforces nothing yet, serves nobody', () => {
+    const objects = [endpoint(), network('net-a')];
+    const down = compileObjects(objects, { facts: facts(), rollouts: serving(null, 0) });
+    assert.equal(conditionOf(down, 'TargetNetwork/net-a', 'DataPlaneReady'), 'False/PodsNotScheduled');
+    assert.equal(conditionOf(down, 'ClientVpnEndpoint/corp', 'TargetNetworksAssociated'), 'False/NoneReady');
+    assert.equal(conditionOf(down, 'ClientVpnEndpoint/corp', 'Available'), 'False/NoReadyPods');
+    const starting = compileObjects(objects, { facts: facts(), rollouts: serving(null) });
+    assert.equal(conditionOf(starting, 'TargetNetwork/net-a', 'DataPlaneReady'), 'False/SnapshotNotApplied');
+    assert.equal(conditionOf(starting, 'ClientVpnEndpoint/corp', 'TargetNetworksAssociated'), 'True/Associated');
+    assert.equal(conditionOf(starting, 'ClientVpnEndpoint/corp', 'Available'), 'False/NoReadyPods');
+  });
+
+  it('an expired revocation list lets nobody in', () => {
+    const list = { state: 'Expired', message: 'too old', nextUpdate: NOW - 1, entries: 3, digest: null } as const;
+    const spec = { clientCertificateRevocationList: { source: { secretRef: { name: 'crl' } } } };
+    const result = compileObjects([endpoint(spec), network('net-a')], {
+      facts: facts({ revocationList: { kind: 'read', facts: list } }),
+      rollouts: serving('sha256:any'),
+    });
+    assert.equal(conditionOf(result, 'ClientVpnEndpoint/corp', 'RevocationListValid'), 'False/Expired');
+    assert.equal(conditionOf(result, 'ClientVpnEndpoint/corp', 'Available'), 'False/CRLExpired');
+    assert.equal(conditionOf(result, 'ClientVpnEndpoint/corp', 'Ready'), 'False/Expired');
   });
 });
 
