@@ -19,21 +19,28 @@ function clientvpn(arguments_: readonly string[], input = ''): Result {
   return spawnSync(process.execPath, [join(ROOT, 'cli', 'main.ts'), ...arguments_], { input, encoding: 'utf8' });
 }
 
-const COMMANDS = [
-  'standalone',
-  'validate',
-  'client-config',
-  'status',
-  'connections',
-  'terminate',
-  'explain',
-  'hash-password',
-];
+/** The options of each command, which others script against. */
+const COMMANDS = {
+  standalone:
+    '--manifests <path...> --state-dir <dir> --target-network <name> --auto-pki --quota <name=n...> ' +
+    '--metrics-listen <host:port> --log-level <level>',
+  validate: '--manifests <path...> --quota <name=n...>',
+  'client-config': '--state-dir <dir> --endpoint <name> --client <cn> --remote <host> --output <file>',
+  status: '--state-dir <dir> --output <format>',
+  connections: '--state-dir <dir> --output <format>',
+  terminate: '--state-dir <dir>',
+  explain:
+    '--manifests <path...> --endpoint <name> --to <ip...> --group <id...> --target-network <name> ' +
+    '--quota <name=n...> --output <format>',
+  'hash-password': '',
+};
 
-for (const command of COMMANDS)
-  test(`${command} --help shows an example`, () => {
+for (const [command, options] of Object.entries(COMMANDS))
+  test(`${command} --help shows its options and an example`, () => {
     const { status, stdout } = clientvpn([command, '--help']);
     assert.equal(status, 0);
+    const shown = [...stdout.matchAll(/^ {2}(?:-., )?(--\S+(?: <\S+>)?)/gm)].map(([, flags]) => flags);
+    assert.equal(shown.filter((flags) => flags !== '--help').join(' '), options);
     assert.match(stdout, new RegExp(`Examples?:\\n[^]*clientvpn ${command}`));
   });
 
