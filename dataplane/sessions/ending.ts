@@ -1,7 +1,7 @@
 import type { KeyState } from '../protocol/key-state.ts';
 import { connectionFrom, type HistoryPlace } from './connection-history.ts';
 import type { EngineState } from './engine-state.ts';
-import { factsOf, type Peer } from './peer.ts';
+import { factsOf, identityKeyOf, type Peer } from './peer.ts';
 
 /**
  * Ends a peer: its data stops at once, it hears `farewell`, and it stays only to have its packets acknowledged. The
@@ -88,7 +88,7 @@ function releaseTunnel(state: EngineState, peer: Peer, reason: string): void {
   state.command({ verb: 'deletePeer', peerId: tunnel.peerId });
   state.pool.free(tunnel.tunnelAddress, state.now);
   state.peerIds.free(tunnel.peerId, state.now);
-  state.peers.releasePeerId(tunnel.peerId);
+  state.peers.markDisconnected(peer, tunnel.peerId, identityKeyOf(tunnel.identity));
   peer.tunnel = undefined;
   state.event({ kind: 'disconnected', connection, reason, establishedMs, endedMs, traffic: traffic ?? null });
 }

@@ -4,6 +4,7 @@ import type { Negotiated } from '../protocol/negotiation.ts';
 import { encodeBase64 } from '../protocol/base64.ts';
 import { utf8Bytes } from '../protocol/bytes.ts';
 import { takeDataKeys } from './data-key-installation.ts';
+import { displaceOwnSilentSession, isFull } from './displacement.ts';
 import { closePeer } from './ending.ts';
 import type { Remote } from './engine-io.ts';
 import { sessionLimitMs } from './engine-options.ts';
@@ -31,9 +32,11 @@ export function establish(state: EngineState, peer: Peer, login: Login, granted:
 
   const replaced = state.peers.connectedAt(remote.key);
   if (replaced !== undefined) closePeer(state, replaced, 'the client started anew');
+  const identityKey = identityKeyOf(identity);
+  if (isFull(state)) displaceOwnSilentSession(state, identity);
   if (state.peers.connectedCount >= snapshot.maxConnections)
     return { kind: 'refused', reason: 'the endpoint has no connection left' };
-  const tunnelAddress = state.pool.lease(identityKeyOf(identity));
+  const tunnelAddress = state.pool.lease(identityKey);
   if (tunnelAddress === undefined) return { kind: 'refused', reason: 'the endpoint has no address left' };
   const peerId = state.peerIds.take(remote.kind === 'tcp' ? remote.connection : null, state.now);
   const keys = takeDataKeys(session, login.key, negotiated);
@@ -65,7 +68,7 @@ export function establish(state: EngineState, peer: Peer, login: Login, granted:
   // The AWS client forgets what was typed and has no assertion to send again (protocol 13.1).
   peer.canRenewUnasked = granted.authToken !== null || !login.sentUsername || login.key.client?.framing !== 'aws';
   peer.renewAt = nextRenewalAt(state, peer);
-  state.peers.markConnected(peer, peerId);
+  state.peers.markConnected(peer, peerId, identityKey);
   state.tcp.finish(remote.key);
   const groups = state.interner.idsOf(identity.groups);
   state.command({

@@ -16,6 +16,8 @@ export class PeerTable {
   readonly #byTls = new Map<TlsId, Peer>();
   readonly #byRequest = new Map<number, Peer>();
   readonly #byPeerId = new Map<number, Peer>();
+  /** Connected peers by `identityKeyOf`. */
+  readonly #byIdentity = new Map<string, Peer[]>();
   readonly #byConnection = new Map<string, Peer>();
   /** Oldest first. */
   readonly #opening = new Set<Peer>();
@@ -73,12 +75,15 @@ export class PeerTable {
   }
 
   /** The address must hold no other connected peer. */
-  markConnected(peer: Peer, peerId: number): void {
+  markConnected(peer: Peer, peerId: number, identityKey: string): void {
     const entry = this.#entry(peer.remote.key);
     if (entry.opening === peer) entry.opening = undefined;
     entry.connected = peer;
     this.settleOpening(peer);
     this.#byPeerId.set(peerId, peer);
+    const same = this.#byIdentity.get(identityKey);
+    if (same === undefined) this.#byIdentity.set(identityKey, [peer]);
+    else same.push(peer);
   }
 
   /** The peer no longer counts as opening; it may still be found by its address. */
@@ -92,8 +97,16 @@ export class PeerTable {
     this.#entry(peer.remote.key).connected = peer;
   }
 
-  releasePeerId(peerId: number): void {
+  markDisconnected(peer: Peer, peerId: number, identityKey: string): void {
     this.#byPeerId.delete(peerId);
+    const others = this.ofIdentity(identityKey).filter((other) => other !== peer);
+    if (others.length === 0) this.#byIdentity.delete(identityKey);
+    else this.#byIdentity.set(identityKey, others);
+  }
+
+  /** Connected peers whose identity has this key, in the order in which they came. */
+  ofIdentity(identityKey: string): readonly Peer[] {
+    return this.#byIdentity.get(identityKey) ?? [];
   }
 
   remove(peer: Peer): void {

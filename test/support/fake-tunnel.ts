@@ -2,6 +2,7 @@ import type {
   DataChannelNotification,
   DataKeyMaterial,
   PeerRecord,
+  PeerTraffic,
   SocketAddressBytes,
 } from '../../dataplane/data-channel.ts';
 import { keyIdOf, Opcode, opcodeOf } from '../../dataplane/protocol/opcode.ts';
@@ -19,6 +20,7 @@ export interface FakePeer {
   readonly received: Uint8Array[];
   pingAt: number;
   silentAt: number;
+  lastReceived: number;
 }
 
 interface FakeKey {
@@ -74,7 +76,7 @@ export class FakeTunnel {
       if (this.peers.has(peer.peerId)) throw new RangeError(`Peer ${peer.peerId} exists already`);
       const empty = { primary: undefined, secondary: undefined };
       const { now } = this.#clock;
-      const times = { pingAt: now + peer.pingMs, silentAt: now + peer.pingTimeoutMs };
+      const times = { pingAt: now + peer.pingMs, silentAt: now + peer.pingTimeoutMs, lastReceived: now };
       this.peers.set(peer.peerId, { record: peer, groups: peer.groups, remote, ...empty, received: [], ...times });
       return;
     }
@@ -104,6 +106,14 @@ export class FakeTunnel {
     }
   }
 
+  /** Only what an engine goes by is counted. */
+  traffic(peerId: number): PeerTraffic | undefined {
+    const peer = this.peers.get(peerId);
+    if (peer === undefined) return undefined;
+    const { lastReceived } = peer;
+    return { ingressBytes: 0, ingressPackets: 0, egressBytes: 0, egressPackets: 0, lastReceived };
+  }
+
   /** A data packet from `remote`. @returns whether it was genuine, fresh and for somebody. */
   receive(packet: Uint8Array, remote: SocketAddressBytes | null, byAddress: FakePeer | undefined): boolean {
     const isV2 = opcodeOf(packet[0]) === Opcode.DataV2;
@@ -117,6 +127,7 @@ export class FakeTunnel {
     if (opened === undefined || key.seen.has(opened.header.packetId)) return false;
     key.seen.add(opened.header.packetId);
     peer.silentAt = this.#clock.now + peer.record.pingTimeoutMs;
+    peer.lastReceived = this.#clock.now;
     const about = { peerId: peer.record.peerId, generation: peer.record.generation };
     if (key === peer.secondary && !this.#isRetired(peer, keyId)) {
       [peer.primary, peer.secondary] = [peer.secondary, peer.primary];

@@ -98,7 +98,7 @@ export class SimulatedWorld {
       wallClock: () => this.clock.unixMs,
       memory: options.memory ?? { leases: [], totpSteps: [] },
       remoteFrom: remoteFromWire,
-      traffic: () => undefined,
+      traffic: (peerId) => this.tunnel.traffic(peerId),
       ...(options.limits === undefined ? {} : { limits: options.limits }),
     });
   }
