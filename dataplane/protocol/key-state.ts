@@ -163,7 +163,14 @@ export class KeyState {
     this.server?.random1.fill(0);
     this.server?.random2.fill(0);
     this.facts?.dataKeys.fill(0);
+    if (this.facts !== undefined) this.facts = { ...this.facts, dataKeys: NOTHING };
     this.server = undefined;
+  }
+
+  /** The wrap of the renewals has been made of it. */
+  forgetDynamicTlsCrypt(): void {
+    this.facts?.dynamicTlsCrypt.fill(0);
+    if (this.facts !== undefined) this.facts = { ...this.facts, dynamicTlsCrypt: NOTHING };
   }
 
   destroy(): void {
@@ -173,7 +180,7 @@ export class KeyState {
     this.#legacyEndMs = undefined;
     this.send.clear();
     this.wipe();
-    this.facts?.dynamicTlsCrypt.fill(0);
+    this.forgetDynamicTlsCrypt();
   }
 
   /** Whether the negotiation has had its time. */
@@ -201,4 +208,5 @@ export class KeyState {
   }
 }
 
+const NOTHING = new Uint8Array(0);
 const LEGACY_END_MS = 2_000;

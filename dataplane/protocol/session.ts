@@ -46,6 +46,7 @@ export interface SessionOptions {
   readonly port: SessionPort;
   readonly timers: SessionTimers;
   readonly transport: 'udp' | 'tcp';
+  /** Kept as they are. */
   readonly ourSessionId: Uint8Array;
   readonly peerSessionId: Uint8Array;
   readonly wrap: ControlWrap;
@@ -98,8 +99,8 @@ export class Session {
   constructor(options: SessionOptions) {
     this.#options = options;
     this.#port = options.port;
-    this.ourSessionId = options.ourSessionId.slice();
-    this.peerSessionId = options.peerSessionId.slice();
+    this.ourSessionId = options.ourSessionId;
+    this.peerSessionId = options.peerSessionId;
     this.#base = { wrap: options.wrap, ids: options.wrapPacketIds, window: new WrapPacketIdWindow() };
     this.#current = this.#newKey(0, options.start === 'answered' ? 1 : 0, options.nowMs);
     if (options.start === 'fresh') this.#current.send.pushMessage(Opcode.HardResetServerV2, new Uint8Array(0));
@@ -202,7 +203,7 @@ export class Session {
     const key = dynamicTlsCryptKey(facts.dynamicTlsCrypt, this.#options.wrapKey);
     this.#dynamic = { wrap: tlsCryptWrap(key, 'server'), ids, window: new WrapPacketIdWindow() };
     key.fill(0);
-    facts.dynamicTlsCrypt.fill(0);
+    this.#current.forgetDynamicTlsCrypt();
   }
 
   /** Starts a renewal. @returns undefined while one is running or none is allowed. */

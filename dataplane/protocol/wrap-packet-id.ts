@@ -49,6 +49,8 @@ export class WrapPacketIds {
 
 export type WrapPacketIdVerdict = 'fresh' | 'zero' | 'replayed' | 'too-old' | 'stale-time';
 
+const NOTHING = new Uint8Array(0);
+const NEVER = new Float64Array(0);
 const WINDOW_IDS = 64;
 const WINDOW_MS = 15_000;
 
@@ -56,9 +58,9 @@ const WINDOW_MS = 15_000;
 export class WrapPacketIdWindow {
   #time = -1;
   #highest = 0;
-  readonly #seen = new Uint8Array(WINDOW_IDS);
+  #seen = NOTHING;
   /** When a later id was accepted, by id modulo the width. */
-  readonly #passedAtMs = new Float64Array(WINDOW_IDS);
+  #passedAtMs = NEVER;
 
   /** Judges an authenticated id and remembers it when it is fresh. `nowMs` is of a monotonic clock. */
   accept(packetId: WrapPacketId, nowMs: number): WrapPacketIdVerdict {
@@ -82,6 +84,11 @@ export class WrapPacketIdWindow {
   }
 
   #advance(id: number, nowMs: number): void {
+    // Two thirds of a kilobyte, which most sessions never need: those without a wrap, and those that have not renewed.
+    if (this.#seen.length === 0) {
+      this.#seen = new Uint8Array(WINDOW_IDS);
+      this.#passedAtMs = new Float64Array(WINDOW_IDS);
+    }
     for (let passed = Math.max(this.#highest + 1, id - WINDOW_IDS + 1); passed < id; passed += 1) {
       this.#seen[passed % WINDOW_IDS] = 0;
       this.#passedAtMs[passed % WINDOW_IDS] = nowMs;

@@ -164,8 +164,9 @@ export class AdmissionControl {
       hasWrappedClientKeys: wrap.metadata !== null,
       // The stateless answer has used id 1.
       wrapPacketIds: new WrapPacketIds(this.#unixS(), start === 'answered' ? 2 : 1),
-      ourSessionId,
-      peerSessionId: packet.sessionId,
+      // Copies: a session lives for days, and what it was read from is a whole datagram.
+      ourSessionId: ourSessionId.slice(),
+      peerSessionId: packet.sessionId.slice(),
       start,
     };
   }

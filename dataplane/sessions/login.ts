@@ -30,7 +30,9 @@ export function onKeyMethod(state: EngineState, peer: Peer, key: KeyState, messa
     }),
   );
   const { username, password } = message;
+  // Needed once: what holds for the session's life is the identity that a login makes of it.
   const certificate = peer.certificates.get(key.tls) ?? null;
+  peer.certificates.delete(key.tls);
   if (purpose === 'login') peer.presented = certificate;
   // What stays for the key derivation must not hold the password.
   key.client = { ...message, password: '' };
