@@ -88,7 +88,7 @@ test('[P80] pushes tun-mtu to a client that names its limit, and never more', ()
   assert.ok(client.settings?.options.every((option) => !option.startsWith('tun-mtu')));
 });
 
-test('[P81] tells a changed route to a client that takes updates, and restarts the others within the drain time', () => {
+test('[C56] [P81] tells a changed route to a client that takes updates, and restarts the others within the drain time', () => {
   const world = new SimulatedWorld({ config: configWithRoutes(routes(1)) });
   const modern = world.connect({ config: { protocolBits: 8094 } });
   const older = world.connect();
@@ -110,7 +110,7 @@ test('leaves clients in peace when nothing they were told has changed', () => {
   assert.equal(world.commands.filter(({ verb }) => verb === 'setPolicy').length, 2);
 });
 
-test('a route change in a full tunnel touches no client', () => {
+test('[C57] a route change in a full tunnel touches no client', () => {
   const world = new SimulatedWorld({ config: configWithRoutes(routes(1), { splitTunnel: false }) });
   const client = world.connect();
   world.feed({ kind: 'configChanged', config: configWithRoutes(routes(5), { splitTunnel: false }) });

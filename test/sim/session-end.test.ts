@@ -242,6 +242,24 @@ test('the guide’s reset policy restarts everybody for a changed rule, the defa
   }
 });
 
+test('[C56] the guide’s reset policy restarts everybody for a changed route of a split tunnel, who then has the new list', () => {
+  const configWith = (cidr: string) =>
+    dataPlaneConfig({
+      snapshot: {
+        resetPolicy: 'Guide',
+        routing: { 'net-a': [{ name: 'net-a-local', cidr, via: 'TargetNetwork' }] },
+      },
+    });
+  const world = new SimulatedWorld({ config: configWith('10.50.0.0/16') });
+  // One that could be told by an update, and one that could not.
+  const clients = [world.connect({ name: 'alice', config: { protocolBits: 8094 } }), world.connect({ name: 'bob' })];
+  world.feed({ kind: 'configChanged', config: configWith('10.60.0.0/16') });
+  world.advance(11_000);
+  for (const { closed } of clients) assert.equal(closed, 'RESTART,[P]:configuration changed');
+  const back = world.connect({ name: 'bob' });
+  assert.ok(back.settings?.options.includes('route 10.60.0.0 255.255.0.0'), back.settings?.options.join());
+});
+
 test('paced restarts spread over the drain time', () => {
   const config = dataPlaneConfig({ snapshot: { drainSeconds: 100 } });
   const world = new SimulatedWorld({ config });

@@ -19,7 +19,7 @@ function translated(packets: readonly Uint8Array[]): readonly Uint8Array[] {
   return (JSON.parse(run.stdout) as readonly string[]).map((text) => Buffer.from(text, 'base64'));
 }
 
-test('a client takes no port that the gateway listens on (port shadow, CVE-2021-3773)', { skip }, () => {
+test('[C39] a client takes no port that the gateway listens on (port shadow, CVE-2021-3773)', { skip }, () => {
   const ports = [443, 1194, 8443, 30_000];
   const packets = ports.map((port) => udpPacket([CLIENT, port], [HOST, 50_000], Uint8Array.of(1)));
   const seen = translated(packets);
@@ -30,7 +30,7 @@ test('a client takes no port that the gateway listens on (port shadow, CVE-2021-
   }
 });
 
-test('what connection tracking can’t follow does not leave with a client’s own address', { skip }, () => {
+test('[C39] what connection tracking can’t follow does not leave with a client’s own address', { skip }, () => {
   const fields = {
     source: [CLIENT, 40_000],
     destination: [HOST, 80],

@@ -58,6 +58,23 @@ describe('compile: target networks', () => {
     assert.equal(conditionOf(later, 'TargetNetwork/net-a', 'Accepted'), 'True/Accepted');
   });
 
+  it('one that goes takes its automatic routes along, manual ones to it wait, and another’s stay [C33]', () => {
+    const to = (name: string) =>
+      route(`to-${name}`, '10.60.0.0/16', { target: { type: 'TargetNetwork', targetNetworkRef: { name } } });
+    const routes = [to('net-a'), to('net-b')];
+    const both = compileObjects([endpoint(), network('net-a'), network('net-b'), ...routes]);
+    const before = both.endpoints.get(KEY)?.snapshot?.routing ?? {};
+    assert.deepEqual(
+      before['net-b']?.map(({ name }) => name),
+      ['net-b-10-50-0-0-16', 'to-net-b'],
+    );
+    const one = compileObjects([endpoint(), network('net-a'), ...routes]);
+    assert.deepEqual(one.endpoints.get(KEY)?.snapshot?.routing, { 'net-a': before['net-a'] });
+    assert.equal(one.statuses.get('Route/default/net-b-10-50-0-0-16'), undefined);
+    assert.equal(conditionOf(one, 'Route/to-net-b', 'Accepted'), 'False/TargetNetworkNotFound');
+    assert.equal(conditionOf(one, 'Route/to-net-a', 'Accepted'), 'True/Accepted');
+  });
+
   it('one of another VPC is refused [C28]', () => {
     const result = compileObjects([endpoint(), network('net-a'), network('net-b', { vpc: { name: 'other' } })]);
     assert.equal(conditionOf(result, 'TargetNetwork/net-b', 'Accepted'), 'False/VpcMismatch');
