@@ -115,6 +115,16 @@ test('[P46] a soft reset under the base key is dropped once dynamic tls-crypt wa
   assert.equal(negotiatingKeyId(), 1);
 });
 
+test('what TLS exported is wiped and let go once it has been used', () => {
+  const { session } = bound(new SessionUnderTest());
+  const exported = { dataKeys: EXPORTED.slice(), dynamicTlsCrypt: EXPORTED.slice() };
+  session.onTlsReady(session.current.tls, exported);
+  session.current.wipe();
+  session.establish('dynamic-tls-crypt', new WrapPacketIds(UNIX_S));
+  for (const secret of Object.values(exported)) assert.deepEqual(secret, new Uint8Array(256));
+  assert.deepEqual(session.current.facts, { dataKeys: new Uint8Array(0), dynamicTlsCrypt: new Uint8Array(0) });
+});
+
 test('[P89] a soft reset is dropped before the session stands, and for any key id but the next', () => {
   const { session, wrapped } = bound(new SessionUnderTest());
   const reset = (keyId: number) =>
