@@ -251,15 +251,15 @@ export class Gateway {
   async #apply(running: Running, set: ServedSet, startedAt: number): Promise<void> {
     const { log } = this.#parts;
     this.#refused = null;
-    if (JSON.stringify(set.config) !== JSON.stringify(running.set.config)) {
-      log.debug({ version: set.config.snapshot.version }, 'Read an edit that is valid');
-      const outcome = await running.supervisor?.apply(set.config);
-      if (outcome?.kind === 'rejected') return this.#refuse([`the data plane refused it: ${outcome.reason}`]);
-      const milliseconds = Math.round(performance.now() - startedAt);
-      const { version } = set.config.snapshot;
-      if (outcome?.kind === 'applied') log.info({ version, milliseconds }, 'Applied');
-      else log.warn({ version, milliseconds }, 'The data plane has not confirmed the edit yet');
-    }
+    const { version } = set.config.snapshot;
+    // A description, say, is nothing to the data plane.
+    const isNews = JSON.stringify(set.config) !== JSON.stringify(running.set.config);
+    if (isNews) log.debug({ version }, 'Read an edit that is valid');
+    const outcome = isNews ? await running.supervisor?.apply(set.config) : ({ kind: 'applied' } as const);
+    if (outcome?.kind === 'rejected') return this.#refuse([`the data plane refused it: ${outcome.reason}`]);
+    const milliseconds = Math.round(performance.now() - startedAt);
+    if (outcome?.kind === 'applied') log.info({ version, milliseconds }, 'Applied');
+    else log.warn({ version, milliseconds }, 'The data plane has not confirmed the edit yet');
     running.set = set;
     this.#warn(set.warnings);
     this.#keepClientConfig(set);
