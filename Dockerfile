@@ -7,7 +7,8 @@ RUN apt-get update \
  && rm -rf /var/lib/apt/lists/*
 WORKDIR /src
 COPY package.json package-lock.json .npmrc ./
-RUN npm ci --ignore-scripts --no-progress
+COPY .ci/npm .ci/
+RUN sh .ci/npm
 COPY . .
 RUN make build && node_modules/.bin/node .ci/image-root.mjs /image
 

@@ -4,9 +4,12 @@ SHELL := /bin/sh
 .DELETE_ON_ERROR:
 
 NODE := node_modules/.bin/node
-ARCH := $(if $(filter aarch64 arm64,$(shell uname -m)),arm64,x64)
 TOOLS := node_modules/.bin
 STAMPS := .cache/make
+# Programs that only root can use are not asked for from others.
+IF_ROOT := [ "$$(id -u)" -ne 0 ] ||
+# The tools run on the pinned Node as well, whatever Node the machine has.
+export PATH := $(CURDIR)/node_modules/.bin:$(PATH)
 SOURCES := $(shell find api net operator dataplane standalone cli -name '*.ts' 2>/dev/null)
 NATIVE_SOURCES := $(wildcard dataplane/native/*.cc dataplane/native/*.h dataplane/native/binding.gyp)
 
@@ -22,10 +25,8 @@ $(STAMPS)/packages: .ci/packages
 	@mkdir -p $(STAMPS) && touch $@
 
 # Only our own addon and the netlink library's system-call helper are compiled, with the headers of the pinned Node.
-# npm 9, which Debian 12 has, takes the link to Node away again with the package of the other architecture.
-$(STAMPS)/npm: package.json package-lock.json .npmrc | $(STAMPS)/packages
-	if [ -d node_modules ]; then npm install --no-save --ignore-scripts --no-progress; else npm ci --ignore-scripts --no-progress; fi
-	@ln -sfn ../node-linux-$(ARCH)/bin/node $(NODE)
+$(STAMPS)/npm: package.json package-lock.json .npmrc .ci/npm | $(STAMPS)/packages
+	sh .ci/npm
 	@mkdir -p $(STAMPS) && touch $@
 
 $(STAMPS)/native: $(STAMPS)/npm $(NATIVE_SOURCES)
@@ -38,15 +39,15 @@ $(STAMPS)/dist: $(STAMPS)/npm tsconfig.json tsconfig.build.json $(SOURCES)
 	@touch $@
 
 run: build ## Serves examples/quickstart from ./.state and says how to connect (root)
-	@sh .ci/packages run
+	@$(IF_ROOT) sh .ci/packages run
 	@$(NODE) standalone/quickstart.ts
 
 demo: build ## Shows a real client, an allowed and a refused address and a live rule edit, in namespaces (root)
-	@sh .ci/packages run test
+	@$(IF_ROOT) sh .ci/packages run test
 	@$(NODE) test/demo/demo.ts
 
 test: build lint ## Everything: architecture, unit, golden, simulation, fuzz, real client
-	@sh .ci/packages run test || echo "Going on without: what needs these is skipped."
+	@$(IF_ROOT) sh .ci/packages run test || echo "Going on without them; what needs them is skipped."
 	@$(NODE) test/run.ts
 
 lint: $(STAMPS)/npm ## Types, lint, format
@@ -61,7 +62,7 @@ generate: $(STAMPS)/npm ## Writes the types of api/v1alpha1 from crds/
 	npm run --silent generate
 
 interop: build ## Only the tests with the real OpenVPN client (root); ONLY=part-of-file-name picks some
-	@sh .ci/packages run test
+	@$(IF_ROOT) sh .ci/packages run test
 	@$(NODE) test/run.ts interop $(ONLY)
 
 fuzz: build ## Seeded fuzzing; FUZZ_SECONDS=60 for each target, or FUZZ_ITERATIONS=N; TEST_SEED=N repeats a run

@@ -25,7 +25,7 @@ if (!has(process.env.CXX ?? 'g++') || !has('make') || !has('python3')) {
   stop('The addon needs a C++ compiler, make and Python: apt-get install g++ make python3');
 }
 if (!existsSync(join(nodeDirectory, 'include', 'node', 'node_api.h')) || !existsSync(nodeGyp)) {
-  stop(`${nodeDirectory} or node-gyp is missing: run npm ci first`);
+  stop(`${nodeDirectory} or node-gyp is missing: run make build`);
 }
 
 const target = ['-C', folder, `--nodedir=${nodeDirectory}`];

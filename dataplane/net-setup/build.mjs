@@ -11,7 +11,7 @@ const headers = join(modules, `node-linux-${process.arch}`);
 for (const name of ['syscall-napi', 'buffer2address']) {
   const folder = join(modules, name);
   if (!existsSync(join(folder, 'binding.gyp'))) {
-    process.stderr.write(`${folder} is missing: run npm ci first\n`);
+    process.stderr.write(`${folder} is missing: run make build\n`);
     process.exit(1);
   }
   const options = ['--silent', 'rebuild', '-C', folder, `--nodedir=${headers}`];

@@ -49,8 +49,13 @@ test('make build as root installs the compiler, and says so when that did not he
   assert.match(stderr, /^No C\+\+ compiler\. Install one: apt-get install .*g\+\+/m);
 });
 
-test('make build links the pinned Node even if npm has not', (t) => {
+test('make build has npm run on the pinned Node, and links that even if npm has not', (t) => {
   const { folder } = makeOnBareMachine(t, { user: 0, apt: true });
+  const pinned = join(folder, 'node_modules', `node-linux-${process.arch}`, 'bin');
+  assert.match(
+    readFileSync(join(folder, 'npm.log'), 'utf8'),
+    new RegExp(`^ci --omit=dev .*\\ninstall .* from ${pinned}\\n$`),
+  );
   assert.equal(readlinkSync(join(folder, 'node_modules', '.bin', 'node')), `../node-linux-${process.arch}/bin/node`);
 });
 
@@ -143,8 +148,10 @@ function makeOnBareMachine(
   const scripts = {
     id: `echo ${user}`,
     python3: 'true',
-    // As npm 9: the package is there, the link is not.
-    npm: `mkdir -p ${node} node_modules/.bin && touch ${node}/node`,
+    // As npm 9: the package is there, the link is not; and what is left out for the Node it runs on is not there either.
+    npm:
+      `echo "$@" from "\${PATH%%:*}" >>${folder}/npm.log; ` +
+      `mkdir -p ${node} node_modules/.bin && : >${node}/node && chmod +x ${node}/node`,
     ...(apt ? { 'apt-get': `echo "$@" >>${folder}/apt.log` } : {}),
   };
   for (const [name, script] of Object.entries(scripts)) {
@@ -155,4 +162,4 @@ function makeOnBareMachine(
   return { ...result, folder };
 }
 
-const REAL_PROGRAMS = ['sh', 'make', 'mkdir', 'touch', 'ln', 'uname', 'find', 'sort', 'tr'];
+const REAL_PROGRAMS = ['sh', 'make', 'mkdir', 'touch', 'chmod', 'dirname', 'ln', 'uname', 'find', 'sort', 'tr'];
