@@ -1,4 +1,4 @@
-import type { AuthenticationVerdict } from '../../api/authentication.ts';
+import type { AuthenticationVerdict, PresentedCertificate } from '../../api/authentication.ts';
 import { parsePasswordField } from '../protocol/challenge.ts';
 import { CREDENTIALS_TOO_LONG_TEXT, type KeyMethodMessage } from '../protocol/key-method.ts';
 import type { KeyState } from '../protocol/key-state.ts';
@@ -10,7 +10,7 @@ import { releaseKeyMethodBytes } from './ending.ts';
 import type { EngineState } from './engine-state.ts';
 import { establish } from './establish.ts';
 import { promptsOf } from './login-dialogue.ts';
-import type { ClientWords, Peer } from './peer.ts';
+import type { ClientWords, Login, Peer } from './peer.ts';
 import { completeRenewal } from './renewal.ts';
 
 /** Takes a client's half of the key exchange: answers it in any case, then has the client's claim judged. */
@@ -29,7 +29,6 @@ export function onKeyMethod(state: EngineState, peer: Peer, key: KeyState, messa
       tunMtuBytes: TUN_MTU_BYTES,
     }),
   );
-  const { username, password } = message;
   // Needed once: what holds for the session's life is the identity that a login makes of it.
   const certificate = peer.certificates.get(key.tls) ?? null;
   peer.certificates.delete(key.tls);
@@ -37,39 +36,42 @@ export function onKeyMethod(state: EngineState, peer: Peer, key: KeyState, messa
   // What stays for the key derivation must not hold the password.
   key.client = { ...message, password: '' };
 
-  const closed = closedReason(state);
-  if (message.credentialsTooLong)
-    deny(state, peer, purpose, { reason: 'credentials-too-long', message: CREDENTIALS_TOO_LONG_TEXT });
-  else if (refusal !== undefined) deny(state, peer, purpose, refusal);
-  else if (purpose === 'login' && closed !== undefined) deny(state, peer, purpose, forNow(closed));
-  else {
-    const requestId = state.nextRequest();
-    peer.login = {
-      key,
-      requestId,
-      purpose,
-      sentUsername: username !== '',
-      isFederated: parsePasswordField(password).kind === 'federatedStart',
-      isAsked: false,
-      questions: 0,
-      granted: undefined,
-      announceAt: state.now + state.limits.pendingAfterMs,
-      deadline: key.createdMs + state.limits.pendingTimeoutMs,
-    };
-    state.peers.setRequest(requestId, peer);
-    state.emit({
-      kind: 'authenticate',
-      request: {
-        requestId,
-        purpose,
-        remoteAddress: peer.remote.address,
-        certificate,
-        username,
-        password,
-        prompts: promptsOf(peer.ssoMethods),
-      },
-    });
-  }
+  const denial = message.credentialsTooLong ? TOO_LONG : (refusal ?? (purpose === 'login' ? closed(state) : undefined));
+  if (denial === undefined) ask(state, peer, { key, purpose, message, certificate });
+  else deny(state, peer, purpose, { ...denial, certificateRefused: isStranger(state, certificate) });
+}
+
+/** Has the claim of a client judged. */
+function ask(
+  state: EngineState,
+  peer: Peer,
+  claim: Pick<Login, 'key' | 'purpose'> & {
+    readonly message: KeyMethodMessage;
+    readonly certificate: PresentedCertificate | null;
+  },
+): void {
+  const { key, purpose, certificate } = claim;
+  const { username, password } = claim.message;
+  const requestId = state.nextRequest();
+  peer.login = {
+    key,
+    requestId,
+    purpose,
+    sentUsername: username !== '',
+    isFederated: parsePasswordField(password).kind === 'federatedStart',
+    isAsked: false,
+    questions: 0,
+    granted: undefined,
+    announceAt: state.now + state.limits.pendingAfterMs,
+    deadline: key.createdMs + state.limits.pendingTimeoutMs,
+  };
+  state.peers.setRequest(requestId, peer);
+  const { address: remoteAddress } = peer.remote;
+  const prompts = promptsOf(peer.ssoMethods);
+  state.emit({
+    kind: 'authenticate',
+    request: { requestId, purpose, remoteAddress, certificate, username, password, prompts },
+  });
 }
 
 export function onVerdict(state: EngineState, requestId: number, verdict: AuthenticationVerdict): void {
@@ -109,10 +111,16 @@ function forNow(reason: string): Denial {
 }
 
 /** Why nobody may log in now, or undefined. */
-function closedReason(state: EngineState): string | undefined {
-  if (state.phase !== 'serving') return 'the gateway is shutting down';
-  if (!state.served.snapshot.acceptNew) return 'the gateway takes no new connections';
+function closed(state: EngineState): Denial | undefined {
+  if (state.phase !== 'serving') return forNow('the gateway is shutting down');
+  if (!state.served.snapshot.acceptNew) return forNow('the gateway takes no new connections');
   return undefined;
+}
+
+/** Whether a certificate is asked for and none that verifies was shown: whatever else is wrong, it makes no record. */
+function isStranger(state: EngineState, certificate: PresentedCertificate | null): boolean {
+  if (!state.served.snapshot.authentication.mutual) return false;
+  return certificate === null || certificate.authorizationError !== null;
 }
 
 /** Reads what the client says of itself and settles what will be used with it. */
@@ -135,6 +143,7 @@ function wordsOf(info: PeerInfo): ClientWords {
 }
 
 const TUN_MTU_BYTES = 1500;
+const TOO_LONG: Denial = { reason: 'credentials-too-long', message: CREDENTIALS_TOO_LONG_TEXT };
 const NEGOTIATION_POLICY: NegotiationPolicy = {
   ciphers: DEFAULT_CIPHERS,
   fallbackCipher: null,

@@ -93,6 +93,23 @@ test('[P48] tells a client without the certificate it needs, and keeps no record
   assert.equal(world.tunnel.peers.size, 0);
 });
 
+for (const [what, changes] of [
+  ['with a name that is too long', { config: { username: 'u'.repeat(300) } }],
+  ['without a cipher of ours', { config: { peerInfo: { IV_CIPHERS: 'BF-CBC' } } }],
+] as const)
+  test(`[C88] a client without the certificate it needs fills no list ${what}`, () => {
+    for (const certificate of [null, { chain: [new Uint8Array(1)], authorizationError: 'CERT_HAS_EXPIRED' }]) {
+      const world = new SimulatedWorld();
+      const client = world.client({ ...changes, tls: { certificate } });
+      client.start();
+      world.advance(2_000);
+      assert.equal(authFailures(client.messages).length, 1);
+      assert.deepEqual(world.connections(), []);
+      assert.equal(world.eventsOf('connectionAttemptFailed').length, 0);
+      assert.equal(world.eventsOf('certificateRefused').length, 1);
+    }
+  });
+
 test('[P48] lets a client without a certificate in where none is needed', () => {
   const world = new SimulatedWorld();
   world.connect({ tls: { certificate: null }, config: { username: 'alice', password: 'secret' } });
