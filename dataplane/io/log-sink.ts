@@ -4,12 +4,20 @@ import type { Writable } from 'node:stream';
  * Lines for a stream that may stop reading. Never waits: what does not fit in the bound is dropped
  * and counted, and a closed reader turns everything into drops.
  *
+ * A line leaves at once, those that follow it within 100 ms together: waking the reader for each of them costs a login
+ * as much as verifying a certificate does.
+ *
  * The stream must queue instead of blocking, as `process.stdout` does on a pipe; an asynchronous
  * write on the thread pool would hang the exit of the process behind a reader that stopped.
  */
 export class LogSink {
   readonly #stream: Writable;
   readonly #maxQueuedBytes: number;
+  readonly #onTimer = (): void => this.#release();
+  /** What is held must not be lost with the process. */
+  readonly #onExit = (): void => this.#release();
+  #held = '';
+  #timer: NodeJS.Timeout | undefined;
   #dropped = 0;
   #closed = false;
 
@@ -28,12 +36,17 @@ export class LogSink {
 
   /** Takes one line with its line feed. */
   write(line: string): void {
-    if (this.#closed || this.#stream.writableLength + line.length > this.#maxQueuedBytes) this.#dropped += 1;
-    else this.#stream.write(line);
+    if (this.#closed || this.#stream.writableLength + this.#held.length + line.length > this.#maxQueuedBytes) {
+      this.#dropped += 1;
+      return;
+    }
+    this.#held += line;
+    if (this.#timer === undefined) this.#release();
   }
 
   /** Resolves when the reader has taken everything, or after `limitMs`. */
   async flush(limitMs: number): Promise<void> {
+    this.#release();
     if (this.#closed || this.#stream.writableLength === 0) return;
     const { promise, resolve } = Promise.withResolvers<void>();
     const timer = setTimeout(resolve, limitMs);
@@ -42,6 +55,20 @@ export class LogSink {
     await promise;
     clearTimeout(timer);
   }
+
+  /** Writes what is held; the lines of the next 100 ms will be. */
+  #release(): void {
+    const lines = this.#held;
+    this.#held = '';
+    if (this.#closed) this.#dropped += lines.split('\n').length - 1;
+    else if (lines !== '') this.#stream.write(lines);
+    if (this.#timer === undefined) process.on('exit', this.#onExit);
+    clearTimeout(this.#timer);
+    this.#timer = undefined;
+    if (lines === '') process.off('exit', this.#onExit);
+    else this.#timer = setTimeout(this.#onTimer, TOGETHER_MS).unref();
+  }
 }
 
+const TOGETHER_MS = 100;
 const DEFAULT_QUEUED_BYTES = 4_194_304;

@@ -43,6 +43,8 @@ export interface VerbMessage {
   /** Grows by one with each message to a thread. */
   readonly sequence: number;
   readonly verbs: readonly TunnelVerb[];
+  /** The control thread waits for it to be applied, and is woken; of others it finds out in passing. */
+  readonly isAwaited: boolean;
 }
 
 export type TunnelVerb =

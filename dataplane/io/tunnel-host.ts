@@ -56,6 +56,7 @@ export class TunnelHost implements DataChannel {
   readonly #onExit: () => void;
   #listener: (notification: DataChannelNotification) => void = () => undefined;
   #flushPending = false;
+  #freeing: NodeJS.Timeout | undefined;
   #stopped = false;
 
   /** Resolves when every thread waits for packets. */
@@ -253,6 +254,7 @@ export class TunnelHost implements DataChannel {
     await Promise.all(this.#workers.map((worker) => worker.ended));
     process.off('exit', this.#onExit);
     this.#inbox.close();
+    clearTimeout(this.#freeing);
     for (const worker of this.#workers) worker.freeKeys(Infinity);
     for (const peer of this.#peers.values()) for (const handle of peer.keys.values()) this.#addon.keyFree(handle);
     for (const wakeup of this.#links.wakeups) this.#addon.close(wakeup);
@@ -282,10 +284,17 @@ export class TunnelHost implements DataChannel {
     this.#flushPending = false;
     if (this.#stopped) return;
     for (const worker of this.#workers) worker.flush();
+    this.#freeKeys();
+  }
+
+  /** Frees what no thread can use any more, and looks again while there is something that one may. */
+  #freeKeys(): void {
+    clearTimeout(this.#freeing);
+    const isWaiting = this.#workers.map((worker) => worker.freeKeys()).includes(true);
+    this.#freeing = isWaiting ? setTimeout(() => this.#freeKeys(), FREE_KEYS_AGAIN_MS) : undefined;
   }
 
   #afterAcknowledgements(): void {
-    for (const worker of this.#workers) worker.freeKeys();
     for (let wait = this.#policyWaits[0]; wait !== undefined; wait = this.#policyWaits[0]) {
       const { sequences } = wait;
       if (!this.#workers.every((worker, index) => worker.applied >= sequences[index])) return;
@@ -348,6 +357,7 @@ const NO_TRAFFIC: PeerTraffic = {
   egressPackets: 0,
   lastReceived: 0,
 };
+const FREE_KEYS_AGAIN_MS = 100;
 const REMOTE_KEY_BYTES = 24;
 const THREADS_MAX = 256;
 const THREAD_MASK = 0xff;

@@ -84,7 +84,8 @@ export class TunnelThreadHandle {
   /** Sends what was added as one message. */
   flush(): void {
     if (this.#verbs.length === 0) return;
-    const message: VerbMessage = { sequence: ++this.#sequence, verbs: this.#verbs };
+    const isAwaited = this.#verbs.some(({ verb }) => verb === 'setPolicy');
+    const message: VerbMessage = { sequence: ++this.#sequence, verbs: this.#verbs, isAwaited };
     this.#verbs = [];
     // oxlint-disable-next-line unicorn/require-post-message-target-origin -- a worker, not a window
     this.#worker.postMessage(message);
@@ -97,11 +98,13 @@ export class TunnelThreadHandle {
     this.#keysToFree.push({ sequence: this.nextSequence, handle });
   }
 
-  freeKeys(limit = this.applied): void {
+  /** @returns whether there are more that the thread may use. */
+  freeKeys(limit = this.applied): boolean {
     while (this.#keysToFree.length > 0 && this.#keysToFree[0].sequence <= limit) {
       const freed = this.#keysToFree.shift();
       if (freed !== undefined) this.#addon.keyFree(freed.handle);
     }
+    return this.#keysToFree.length > 0;
   }
 
   /** @returns false when the ring is full. */

@@ -202,12 +202,14 @@ export class TunnelThread implements ForwarderPort {
 
   #applyVerbs(): void {
     if (this.#verbsPosted() === this.#verbsApplied()) return;
+    let isAwaited = false;
     for (let got = receiveMessageOnPort(this.#verbs); got !== undefined; got = receiveMessageOnPort(this.#verbs)) {
       const message = got.message as VerbMessage; // Only the tunnel host holds the other end.
       for (const verb of message.verbs) this.#apply(verb);
       Atomics.store(this.#words, this.#base + ThreadWord.VerbsApplied, message.sequence);
+      isAwaited ||= message.isAwaited;
     }
-    this.#doorbells[this.#start.threads].ring();
+    if (isAwaited) this.#doorbells[this.#start.threads].ring();
   }
 
   #apply(verb: TunnelVerb): void {

@@ -1,5 +1,5 @@
 import assert from 'node:assert/strict';
-import { spawn } from 'node:child_process';
+import { spawn, spawnSync } from 'node:child_process';
 import { once } from 'node:events';
 import { join } from 'node:path';
 import { PassThrough, Writable } from 'node:stream';
@@ -8,11 +8,13 @@ import { createLogger } from '../../../../dataplane/io/logger.ts';
 import { LogSink } from '../../../../dataplane/io/log-sink.ts';
 import { RateLimitedLog } from '../../../../dataplane/io/rate-limited-log.ts';
 
-function memory(): { readonly sink: LogSink; readonly lines: () => Record<string, unknown>[] } {
+function memory(): { readonly sink: LogSink; readonly lines: () => Promise<Record<string, unknown>[]> } {
   const stream = new PassThrough();
+  const sink = new LogSink(stream);
   return {
-    sink: new LogSink(stream),
-    lines: () => {
+    sink,
+    lines: async () => {
+      await sink.flush(10_000);
       const text = String((stream.read() as Buffer | null) ?? '');
       return text
         .split('\n')
@@ -26,12 +28,12 @@ function memory(): { readonly sink: LogSink; readonly lines: () => Record<string
 const stuck = (): Writable => new Writable({ highWaterMark: 10, write() {} });
 
 suite('Logger', () => {
-  test('writes JSON lines with level, time, bindings and message', () => {
+  test('writes JSON lines with level, time, bindings and message', async () => {
     const { sink, lines } = memory();
     const log = createLogger({ level: 'info', sink, bindings: { endpoint: 'main' } });
     log.info({ port: 443 }, 'Ready');
     log.debug('Not shown');
-    const [line, ...more] = lines();
+    const [line, ...more] = await lines();
     assert.equal(more.length, 0);
     assert.equal(line['level'], 'info');
     assert.equal(line['msg'], 'Ready');
@@ -40,14 +42,39 @@ suite('Logger', () => {
     assert.match(String(line['time']), /^\d{4}-\d{2}-\d{2}T\d{2}:\d{2}:\d{2}\.\d{3}Z$/);
   });
 
-  test('prints no secret, at the top or one level below', () => {
+  test('prints no secret, at the top or one level below', async () => {
     const { sink, lines } = memory();
     const log = createLogger({ level: 'info', sink, bindings: { token: 'hunter2' } });
     log.info({ password: 'hunter2', request: { password: 'hunter2', token: 'hunter2', user: 'joe' } }, 'Login');
-    const [line] = lines();
+    const [line] = await lines();
     assert.ok(!JSON.stringify(line).includes('hunter2'));
     for (const name of ['token', 'password']) assert.equal(line[name], '[redacted]');
     assert.deepEqual(line['request'], { password: '[redacted]', token: '[redacted]', user: 'joe' });
+  });
+
+  test('a line leaves at once, those that follow it together, and the last when the process ends', async () => {
+    const taken: string[] = [];
+    const stream = new Writable({
+      decodeStrings: false,
+      write(chunk: string, _encoding, done) {
+        taken.push(chunk);
+        done();
+      },
+    });
+    const sink = new LogSink(stream);
+    for (const line of ['1\n', '2\n', '3\n']) sink.write(line);
+    assert.deepEqual(taken, ['1\n']);
+    await sink.flush(10_000);
+    assert.deepEqual(taken.filter(Boolean), ['1\n', '2\n3\n']);
+
+    const sinkPath = join(import.meta.dirname, '../../../../dataplane/io/log-sink.ts');
+    const script = `
+      const { LogSink } = await import(${JSON.stringify(sinkPath)});
+      const sink = new LogSink(process.stdout);
+      for (const line of ['1\\n', '2\\n', '3\\n']) sink.write(line);
+      throw new RangeError('the end');`;
+    const { stdout } = spawnSync(process.execPath, ['--input-type=module', '-e', script], { encoding: 'utf8' });
+    assert.equal(stdout, '1\n2\n3\n');
   });
 
   test('drops and counts what a stopped reader does not take, within its bound', async () => {
@@ -100,33 +127,33 @@ suite('Logger', () => {
     const sink = new LogSink(slow);
     for (let n = 0; n < 20; n += 1) sink.write(`${n}\n`);
     await sink.flush(10_000);
-    assert.equal(taken.filter(Boolean).length, 20);
+    assert.equal(taken.join(''), Array.from({ length: 20 }, (_, n) => `${n}\n`).join(''));
   });
 });
 
 suite('Rate-limited log', () => {
-  test('lets a burst pass, then one a second, and says how many did not', () => {
+  test('lets a burst pass, then one a second, and says how many did not', async () => {
     const { sink, lines } = memory();
     let now = 0;
     const log = new RateLimitedLog(createLogger({ level: 'warn', sink }), () => now);
     for (let n = 0; n < 50; n += 1) log.warn({ n }, 'Refused a certificate');
     log.warn({}, 'Something else');
-    assert.equal(lines().length, 11);
+    assert.equal((await lines()).length, 11);
     now = 1000;
     log.warn({}, 'Refused a certificate');
     log.warn({}, 'Refused a certificate');
-    const [line, ...more] = lines();
+    const [line, ...more] = await lines();
     assert.equal(line['suppressed'], 40);
     assert.equal(more.length, 0);
   });
 
-  test('goes on after the clock was set back', () => {
+  test('goes on after the clock was set back', async () => {
     const { sink, lines } = memory();
     let now = 86_400_000;
     const log = new RateLimitedLog(createLogger({ level: 'warn', sink }), () => now);
     log.warn({}, 'Refused a certificate');
     now = 0;
     for (let n = 0; n < 5; n += 1) log.warn({}, 'Refused a certificate');
-    assert.equal(lines().length, 6);
+    assert.equal((await lines()).length, 6);
   });
 });
