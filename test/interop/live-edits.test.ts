@@ -14,7 +14,7 @@ import { World } from '../support/world.ts';
 
 const skip = skipWithoutNamespaces();
 
-test('[C6] [C16] [C19] [C20] edits of the endpoint hold for the next login', { skip }, async (t) => {
+test('[C6] [C16] [C19] edits of the endpoint hold for the next login', { skip }, async (t) => {
   const servers = await mint({ commonName: 'server ca', authority: true });
   const server = async (commonName: string) => {
     const { certificatePem, keyPem } = await mint({ commonName, issuer: servers, usages: [SERVER_AUTH] });
@@ -50,7 +50,6 @@ test('[C6] [C16] [C19] [C20] edits of the endpoint hold for the next login', { s
 
   const banner = { enabled: true, text: 'Authorised staff only.' };
   for (const { what, text, profile, sees, told } of [
-    { what: 'a description', text: manifests({ description: 'For those who travel' }) },
     { what: 'DNS servers', text: manifests({ dnsServers: ['10.0.0.53'] }), sees: /dhcp-option DNS 10\.0\.0\.53/ },
     {
       what: 'a banner',

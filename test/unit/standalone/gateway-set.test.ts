@@ -128,6 +128,16 @@ test('an edit grows the version, an edit that changes nothing does not', async (
   );
 });
 
+test('[C20] a description and the switch of the portal change nothing that is served: nobody is reset', async (t) => {
+  const set = bench(t);
+  set.write(endpoint(), targetNetwork(), rule('192.168.0.0/24'));
+  const first = await set.read();
+  set.write(endpoint({ spec: { description: 'For those who travel' } }), targetNetwork(), rule('192.168.0.0/24'));
+  assert.deepEqual((await set.read(first)).config, first.config);
+  set.write(endpoint({ spec: { selfServicePortal: { enabled: false } } }), targetNetwork(), rule('192.168.0.0/24'));
+  assert.deepEqual((await set.read(first)).config, first.config);
+});
+
 for (const [what, change] of Object.entries({
   clientCIDR: { spec: { clientCIDR: '10.208.0.0/22' } },
   transport: { transport: 'tcp' },
