@@ -218,6 +218,7 @@ class Stage {
   /** When all timers have run out, nothing of the attackers is left. */
   settle(): void {
     const world = this.#world;
+    world.feed({ kind: 'memory', isShort: false });
     world.advance(400_000);
     this.#checkHonest();
     const { connected, opening, addressesUsed, handshakeBytes, drops } = world.engine.stats();
@@ -313,6 +314,7 @@ class Stage {
       { kind: 'dataChannel', notification: { kind: 'keyExhausted', ...about, keyId: below(8) } },
       { kind: 'dataChannel', notification: { kind: 'keySwitched', ...about, keyId: below(8) } },
       ...(random() < 0.05 ? [{ kind: 'dataChannel', notification: { kind: 'exitNotified', ...about } } as const] : []),
+      ...(random() < 0.05 ? [{ kind: 'memory', isShort: random() < 0.3 } as const] : []),
       { kind: 'deadline' },
     ];
     return inputs.find(({ kind }) => kind === wanted) ?? inputs[below(inputs.length)];
