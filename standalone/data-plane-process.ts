@@ -37,7 +37,8 @@ export class DataPlaneProcess {
   readonly identity: ProcessIdentity | undefined;
   readonly exited: Promise<DataPlaneExit>;
   readonly #child: ChildProcess;
-  readonly #channel: Duplex;
+  /** Undefined for a process that could not be started. */
+  readonly #channel: Duplex | undefined;
   readonly #requests = new Map<number, (answer: DataPlaneMessage | undefined) => void>();
   #lastRequest = 0;
 
@@ -45,14 +46,8 @@ export class DataPlaneProcess {
     const { stdio, descriptors } = passOn(options);
     const [command, ...rest] = dataPlaneCommand();
     this.#child = spawn(command, rest, { stdio, cwd: '/', env: childEnvironment() });
-    // The fourth entry of stdio is always 'pipe', which Node makes a connected pair of sockets.
-    this.#channel = this.#child.stdio[CHANNEL_FD] as Duplex;
-    // What the system says of the pipe follows from the end of the process; a fault of ours is why the process ends.
+    this.identity = identityOf(this.#child);
     let fault: string | undefined;
-    this.#channel.on('error', (error) => {
-      if (error instanceof ProtocolError || error instanceof InternalError) fault = error.message;
-    });
-    this.identity = this.#child.pid === undefined ? undefined : processIdentity(this.#child.pid);
     this.exited = new Promise((resolve) => {
       this.#child.once('error', (error) => resolve({ error: error.message, code: null, signal: null }));
       this.#child.once('exit', (code, signal) =>
@@ -60,6 +55,14 @@ export class DataPlaneProcess {
       );
     });
     void this.exited.then(() => this.#settleAll());
+    // The fourth entry of stdio is always 'pipe', which Node makes a connected pair of sockets. Without a descriptor
+    // left for it there is no stdio at all, whatever the types say, and 'error' follows.
+    this.#channel = (this.#child.stdio as ChildProcess['stdio'] | undefined)?.[CHANNEL_FD] as Duplex | undefined;
+    if (this.#channel === undefined) return;
+    // What the system says of the pipe follows from the end of the process; a fault of ours is why the process ends.
+    this.#channel.on('error', (error) => {
+      if (error instanceof ProtocolError || error instanceof InternalError) fault = error.message;
+    });
     readJsonLines(this.#channel, MAX_LINE_BYTES, (value) =>
       this.#onMessage(value as DataPlaneMessage, options.onNotice),
     );
@@ -123,7 +126,16 @@ export class DataPlaneProcess {
   }
 
   #send(message: SupervisorMessage): void {
-    if (!this.#channel.destroyed) this.#channel.write(`${JSON.stringify(message)}\n`);
+    if (this.#channel?.destroyed === false) this.#channel.write(`${JSON.stringify(message)}\n`);
+  }
+}
+
+/** Undefined also where there is no descriptor to look with: the process ends with its channel in any case. */
+function identityOf({ pid }: ChildProcess): ProcessIdentity | undefined {
+  try {
+    return pid === undefined ? undefined : processIdentity(pid);
+  } catch {
+    return undefined;
   }
 }
 

@@ -1,8 +1,9 @@
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { TerminalError } from '../../net/errors.ts';
+import type { Writable } from 'node:stream';
+import { TerminalError, TransientError } from '../../net/errors.ts';
 
-/** Runs a script as one transaction. @throws TerminalError with nft's own words */
+/** Runs a script as one transaction. @throws TerminalError with nft's own words, TransientError when it can't be run now */
 export async function runNftScript(script: string): Promise<void> {
   await nft(['-f', '-'], script);
 }
@@ -94,15 +95,20 @@ function parseListing(json: string): readonly ListedItem[] {
 
 async function nft(options: readonly string[], input: string): Promise<string> {
   const child = spawn('nft', options, { stdio: ['pipe', 'pipe', 'pipe'] });
+  const closed = once(child, 'close').catch((cause: NodeJS.ErrnoException) => {
+    if (cause.code === 'ENOENT')
+      throw new TerminalError('nft is not to be found. Install it: apt-get install nftables', { cause });
+    throw new TransientError(`nft could not be started: ${cause.message}`, { cause });
+  }) as Promise<[number | null]>;
+  // Without descriptors for them there are no streams, whatever the types say, and 'error' follows.
+  if ((child.stdin as Writable | undefined) === undefined) await closed;
   let output = '';
   let complaint = '';
   child.stdout.setEncoding('utf8').on('data', (text: string) => (output += text));
   child.stderr.setEncoding('utf8').on('data', (text: string) => (complaint += text));
   // nft that refuses its options closes its input early; its exit status tells.
   child.stdin.on('error', () => undefined).end(input);
-  const [status] = (await once(child, 'close').catch((cause: unknown) => {
-    throw new TerminalError('nft is not to be found. Install it: apt-get install nftables', { cause });
-  })) as [number | null];
+  const [status] = await closed;
   if (status !== 0) throw new TerminalError(`nft failed: ${complaint.trim() || `status ${status ?? 'by signal'}`}`);
   return output;
 }
