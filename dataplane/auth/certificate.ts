@@ -23,11 +23,12 @@ export type CertificateCheck =
  * usage, key strength and a common name fit to be an identity. Revocation is asked elsewhere.
  */
 export function checkCertificate(presented: PresentedCertificate | null, now: number): CertificateCheck {
-  if (presented === null || presented.chain.length === 0) return refused('no-certificate');
+  if (presented?.chain[0] === undefined) return refused('no-certificate');
   if (presented.authorizationError !== null) return refused(reasonOfTlsError(presented.authorizationError));
-  const fields = presented.chain.map(certificateFields).filter((item) => item !== undefined);
-  const [leaf] = fields;
-  if (leaf === undefined || fields.length !== presented.chain.length) return refused('certificate-malformed');
+  const [leafDer, ...above] = presented.chain;
+  const leaf = certificateFields(leafDer);
+  const authorities = above.map(authorityFrom).filter((item) => item !== undefined);
+  if (leaf === undefined || authorities.length !== above.length) return refused('certificate-malformed');
   if (now < leaf.notBefore) return refused('certificate-not-yet-valid');
   if (now >= leaf.notAfter) return refused('certificate-expired');
   if (!leaf.extendedKeyUsages.includes(CLIENT_AUTH) || leaf.isAuthority) return refused('certificate-wrong-usage');
@@ -38,17 +39,39 @@ export function checkCertificate(presented: PresentedCertificate | null, now: nu
   if (commonName === null || commonName.length > MAX_COMMON_NAME || UNCLEAN.test(commonName)) {
     return refused('certificate-common-name-invalid');
   }
-  const top = fields.at(-1) ?? leaf;
+  const top = authorities.at(-1)?.fields ?? leaf;
+  const reference = referenceOf(leaf);
   return {
     ok: true,
     identity: {
       commonName,
-      fingerprints: presented.chain.map(fingerprintOf),
-      leaf: referenceOf(leaf),
-      chain: fields.map(referenceOf),
+      fingerprints: [fingerprintOf(leafDer), ...authorities.map(({ fingerprint }) => fingerprint)],
+      leaf: reference,
+      chain: [reference, ...authorities.map((authority) => authority.reference)],
       isComplete: Buffer.from(top.issuer).equals(top.subject),
     },
   };
+}
+
+/** A certificate above the leaf. Every client shows the same few: each is read once, and known by all of its bytes. */
+interface Authority {
+  readonly der: Uint8Array;
+  readonly fields: CertificateFields;
+  readonly fingerprint: string;
+  readonly reference: CertificateReference;
+}
+
+const seenAuthorities: Authority[] = [];
+
+function authorityFrom(der: Uint8Array): Authority | undefined {
+  const seen = seenAuthorities.find((authority) => Buffer.compare(authority.der, der) === 0);
+  if (seen !== undefined) return seen;
+  const copy = der.slice();
+  const fields = certificateFields(copy);
+  if (fields === undefined) return undefined;
+  const authority = { der: copy, fields, fingerprint: fingerprintOf(copy), reference: referenceOf(fields) };
+  if (seenAuthorities.push(authority) > SEEN_MOST) seenAuthorities.shift();
+  return authority;
 }
 
 function refused(reason: string): CertificateCheck {
@@ -71,6 +94,7 @@ function fingerprintOf(bytes: Uint8Array): string {
   return hash('sha256', bytes, 'hex').toUpperCase();
 }
 
+const SEEN_MOST = 16;
 const CLIENT_AUTH = '1.3.6.1.5.5.7.3.2';
 const MIN_RSA_BITS = 2048;
 /** P-256, P-384 and P-521. */

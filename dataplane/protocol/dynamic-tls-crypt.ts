@@ -8,5 +8,7 @@ export const DYNAMIC_TLS_CRYPT_LABEL = 'EXPORTER-OpenVPN-dynamic-tls-crypt';
  * @param exported 256 bytes; @param baseKey the static key, or the client key of tls-crypt-v2; null without a wrap.
  */
 export function dynamicTlsCryptKey(exported: Uint8Array, baseKey: Uint8Array | null): Uint8Array {
-  return Uint8Array.from({ length: STATIC_KEY_BYTES }, (_, at) => exported[at] ^ (baseKey?.[at] ?? 0));
+  const key = exported.slice(0, STATIC_KEY_BYTES);
+  if (baseKey !== null) for (let at = 0; at < STATIC_KEY_BYTES; at += 1) key[at] ^= baseKey[at];
+  return key;
 }

@@ -87,6 +87,8 @@ export class Session {
   readonly #port: SessionPort;
   readonly #base: WrapState;
   #dynamic: WrapState | undefined;
+  /** What `#dynamic` is made from when the first renewal comes: most of it is made for nothing otherwise. */
+  #dynamicKey: { readonly key: Uint8Array; readonly ids: WrapPacketIds } | undefined;
   #current: KeyState;
   #negotiating: KeyState | undefined;
   #retiring: KeyState | undefined;
@@ -200,9 +202,7 @@ export class Session {
     this.#mayRenew = true;
     const { facts } = this.#current;
     if (dynamicWrap === 'base' || facts === undefined) return;
-    const key = dynamicTlsCryptKey(facts.dynamicTlsCrypt, this.#options.wrapKey);
-    this.#dynamic = { wrap: tlsCryptWrap(key, 'server'), ids, window: new WrapPacketIdWindow() };
-    key.fill(0);
+    this.#dynamicKey = { key: dynamicTlsCryptKey(facts.dynamicTlsCrypt, this.#options.wrapKey), ids };
     this.#current.forgetDynamicTlsCrypt();
   }
 
@@ -241,6 +241,8 @@ export class Session {
     if (this.#negotiating !== undefined) this.#destroy(this.#negotiating);
     this.#negotiating = undefined;
     this.#destroy(this.#current);
+    this.#dynamicKey?.key.fill(0);
+    this.#dynamicKey = undefined;
     this.#dynamic = undefined;
   }
 
@@ -387,7 +389,14 @@ export class Session {
   }
 
   #wrapOf(keyId: number): WrapState {
-    return keyId === 0 ? this.#base : (this.#dynamic ?? this.#base);
+    if (keyId === 0) return this.#base;
+    if (this.#dynamicKey !== undefined) {
+      const { key, ids } = this.#dynamicKey;
+      this.#dynamicKey = undefined;
+      this.#dynamic = { wrap: tlsCryptWrap(key, 'server'), ids, window: new WrapPacketIdWindow() };
+      key.fill(0);
+    }
+    return this.#dynamic ?? this.#base;
   }
 
   #keyOfId(keyId: number): KeyState | undefined {
