@@ -84,6 +84,17 @@ export interface PolicyTables {
   readonly shared: SharedArrayBuffer;
 }
 
+/** Why a TCP connection was turned away before anything was kept for it. */
+export type TcpRefusal =
+  /** The process, or the machine, has no file descriptor left. */
+  | 'no-descriptor-left'
+  /** The kernel has no memory left for another socket. */
+  | 'no-kernel-memory-left'
+  | 'too-many-tcp-connections'
+  | 'too-many-tcp-connections-of-one-subscriber'
+  /** The control thread does not keep up with those that came before. */
+  | 'control-thread-behind';
+
 /** What tunnel threads tell the control thread. */
 export type DataChannelNotification =
   /** A control packet that arrived by TCP, or that was glued behind data on a UDP flow. `remote` null for TCP. */
@@ -95,6 +106,13 @@ export type DataChannelNotification =
     }
   | { readonly kind: 'tcpOpened'; readonly connection: TcpConnectionId; readonly remote: SocketAddressBytes }
   | { readonly kind: 'tcpClosed'; readonly connection: TcpConnectionId; readonly reason: string }
+  /** `count` connections since the last report were turned away for one reason, this remote's last. */
+  | {
+      readonly kind: 'tcpRefused';
+      readonly reason: TcpRefusal;
+      readonly remote: SocketAddressBytes;
+      readonly count: number;
+    }
   /** A valid, fresh packet came from another address; at most once per peer in 100 ms. */
   | {
       readonly kind: 'floated';

@@ -1,4 +1,4 @@
-import type { DataChannelNotification, SocketAddressBytes } from '../data-channel.ts';
+import type { DataChannelNotification, SocketAddressBytes, TcpRefusal } from '../data-channel.ts';
 import type { NativeAddon } from './native-addon.ts';
 import { RecordKind, type RecordRing } from './ring-record.ts';
 import { Doorbell, recordRing, type SharedLinks } from './thread-link.ts';
@@ -91,6 +91,10 @@ function notificationFrom(kind: number, ring: RecordRing): DataChannelNotificati
       return { kind: 'tcpOpened', connection, remote: ring.copyRemote() };
     case RecordKind.TcpClosed:
       return { kind: 'tcpClosed', connection, reason: UTF8.decode(ring.copyPayload()) };
+    case RecordKind.TcpRefused: {
+      const reason = UTF8.decode(ring.copyPayload()) as TcpRefusal; // Only `ControlOutbox.tcpRefused` writes it.
+      return { kind: 'tcpRefused', reason, remote: ring.copyRemote(), count: connection };
+    }
     case RecordKind.Floated:
       return { kind: 'floated', peerId, generation, remote: ring.copyRemote() };
     case RecordKind.KeepaliveLost:

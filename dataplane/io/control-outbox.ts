@@ -1,4 +1,4 @@
-import type { TcpConnectionId } from '../data-channel.ts';
+import type { TcpConnectionId, TcpRefusal } from '../data-channel.ts';
 import type { PeerEvent } from '../tunnel/forwarder-port.ts';
 import type { PacketBatch } from '../tunnel/packet-batch.ts';
 import { Counter, type ThreadCounters } from '../tunnel/thread-counters.ts';
@@ -66,6 +66,16 @@ export class ControlOutbox {
     this.#stranger.setConnection(connection);
     this.#stranger.setPayload(text, 0, text.length);
     return this.#publish(this.#stranger);
+  }
+
+  /** On the ring of known remotes: a flood of strangers must not hide what is done about it. */
+  tcpRefused(reason: TcpRefusal, remote: Uint8Array, count: number): boolean {
+    const text = UTF8.encode(reason);
+    if (!this.#begin(this.#known, RecordKind.TcpRefused, text.length)) return false;
+    this.#known.setConnection(count);
+    this.#known.setRemote(new Int32Array(remote.buffer, remote.byteOffset, remote.byteLength / 4), 0);
+    this.#known.setPayload(text, 0, text.length);
+    return this.#publish(this.#known);
   }
 
   #datagram(ring: RecordRing, kind: RecordKind, batch: PacketBatch, slot: number): boolean {

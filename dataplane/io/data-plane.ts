@@ -17,6 +17,8 @@ import { createLogger, type Logger } from './logger.ts';
 import { SignedLoginTokens } from './login-tokens.ts';
 import type { NativeAddon } from './native-addon.ts';
 import { LeaseReports } from './lease-reports.ts';
+import { readMemoryBounds } from './memory-bounds.ts';
+import { MemoryWatch } from './memory-watch.ts';
 import { Observers } from './observers.ts';
 import { RandomPool } from './random-pool.ts';
 import { TlsEndpoint } from './tls-endpoint.ts';
@@ -41,6 +43,7 @@ export class DataPlane {
   #lastCode = 0;
   #inForce: DataPlaneConfig;
   #admin: AdminServer | undefined;
+  #memory: MemoryWatch | undefined;
   #isServing = false;
 
   /** Resolves when clients can connect. @throws TerminalError naming what a person must change. */
@@ -168,6 +171,7 @@ export class DataPlane {
     await this.#driver.shutdown(limitMs);
     this.#leases.tell();
     this.#leases.close();
+    this.#memory?.close();
     this.#control?.close();
     await this.#tunnel.stop();
     await this.#admin?.close();
@@ -195,6 +199,13 @@ export class DataPlane {
       this.#log.info({ host: metricsListen.host, port: this.#admin.port }, 'Serving metrics');
     }
     await this.apply(config);
+    this.#memory = new MemoryWatch({
+      read: () => readMemoryBounds(),
+      onChange: (short) => {
+        this.#driver.feed({ kind: 'memory', isShort: short !== null });
+        this.#observers.onMemory(short);
+      },
+    });
     this.#isServing = true;
     const { transport, port } = config.snapshot;
     const facts = { targetNetwork: config.targetNetwork, transport, port, threads: this.#tunnel.threads };

@@ -2,6 +2,7 @@ import type { Connection } from '../../api/connection.ts';
 import type { DataPlaneConfig } from '../../api/data-plane-config.ts';
 import type { DataChannelNotification, PeerTraffic, TcpConnectionId } from '../data-channel.ts';
 import type { Engine } from '../sessions/engine.ts';
+import { remoteText } from '../sessions/peer.ts';
 import type { DataChannelCommand, EngineEvent, Input, Instant, Output, Remote } from '../sessions/engine-io.ts';
 import type { Authenticator } from '../auth/authenticator.ts';
 import { Opcode, opcodeOf } from '../protocol/opcode.ts';
@@ -206,6 +207,14 @@ export class Driver {
         if (remote === undefined) return;
         this.#tcpRemotes.delete(notification.connection);
         this.feed({ kind: 'transportClosed', remote });
+        return;
+      }
+      case 'tcpRefused': {
+        const { address, port } = this.#parts.addon.formatAddress(notification.remote);
+        const { reason, count } = notification;
+        // One that could not even be taken has no address.
+        const remote = address === '' ? 'unknown' : remoteText({ address, port });
+        this.#parts.onEvent({ kind: 'refused', remote, reason, count });
         return;
       }
       case 'controlPacket': {

@@ -24,6 +24,7 @@ export interface MetricSources {
   /** Packets that reached another tunnel thread than their client's. */
   readonly strays: () => number;
   readonly acksSuperseded: () => number;
+  readonly isMemoryShort: () => boolean;
   readonly passwordChecksWaiting: () => number;
   /** Milliseconds since 1970. */
   readonly now: () => number;
@@ -101,7 +102,7 @@ export class Metrics {
         this.#certificatesRefused.inc({ reason: event.reason });
         return;
       case 'refused':
-        this.#refused.inc({ reason: event.reason });
+        this.#refused.inc({ reason: event.reason }, event.count);
         return;
       case 'handshakeFailed':
         this.#handshakesFailed.inc({ reason: event.reason });
@@ -145,6 +146,9 @@ export class Metrics {
     gauge('snapshot_epoch', 'Epoch of the snapshot in force', () => sources.snapshot().epoch);
     gauge('snapshot_age_seconds', 'Since the snapshot in force was compiled', () =>
       Math.max(0, (sources.now() - sources.snapshot().compiledAt) / 1000),
+    );
+    gauge('memory_short', '1 while new sessions are refused for want of memory', () =>
+      sources.isMemoryShort() ? 1 : 0,
     );
     gauge('password_checks_waiting', 'Logins that wait for their password check', sources.passwordChecksWaiting);
     const daysUntil = (ms: number): number => (ms - sources.now()) / DAY_MS;

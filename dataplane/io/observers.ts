@@ -5,6 +5,7 @@ import { DEFAULT_LIMITS } from '../sessions/engine-options.ts';
 import type { Engine } from '../sessions/engine.ts';
 import type { EngineEvent } from '../sessions/engine-io.ts';
 import { ConnectionLog } from './connection-log.ts';
+import type { MemoryBound } from './memory-bounds.ts';
 import type { LogSink } from './log-sink.ts';
 import type { Logger } from './logger.ts';
 import { Metrics } from './metrics.ts';
@@ -31,6 +32,7 @@ export class Observers {
   readonly #connectionLog: ConnectionLog;
   readonly #security: RateLimitedLog;
   #config: DataPlaneConfig;
+  #isMemoryShort = false;
 
   constructor(options: ObserverOptions) {
     const { engine, tunnel, sink } = options;
@@ -74,6 +76,7 @@ export class Observers {
         loggingDropped: () => sink.dropped,
         strays: () => tunnel.counters().strays,
         acksSuperseded: () => tunnel.counters().acksSuperseded,
+        isMemoryShort: () => this.#isMemoryShort,
         passwordChecksWaiting: () => options.local.waiting,
         now: Date.now,
       },
@@ -118,7 +121,10 @@ export class Observers {
         this.#security.warn({ remote: event.remote, reason: event.reason }, 'Refused certificate');
         return;
       case 'refused':
-        this.#security.warn({ remote: event.remote, reason: event.reason }, 'Refused session start');
+        this.#security.warn(
+          { remote: event.remote, reason: event.reason, count: event.count },
+          'Refused session start',
+        );
         return;
       case 'handshakeFailed':
         this.#security.warn({ remote: event.remote, reason: event.reason }, 'Handshake failed');
@@ -126,6 +132,12 @@ export class Observers {
       case 'drained':
         return;
     }
+  }
+
+  onMemory(short: MemoryBound | null): void {
+    this.#isMemoryShort = short !== null;
+    if (short === null) this.#security.warn({}, 'Memory suffices again: new sessions are taken');
+    else this.#security.warn({ ...short }, 'Memory is short: no new sessions are taken');
   }
 
   onFault(error: unknown, input: string): void {

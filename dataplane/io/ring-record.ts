@@ -24,6 +24,8 @@ export const RecordKind = {
   TransmitTcp: 13,
   /** Control → thread: close behind what was transmitted. */
   CloseTcp: 14,
+  /** Thread → control: connections turned away; their number stands for the connection. */
+  TcpRefused: 15,
 } as const;
 export type RecordKind = (typeof RecordKind)[keyof typeof RecordKind];
 

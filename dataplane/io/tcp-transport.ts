@@ -1,13 +1,14 @@
 import { addressBlock } from '../../net/address-block.ts';
 import { Tally } from '../../net/tally.ts';
-import type { TcpConnectionId } from '../data-channel.ts';
+import type { TcpConnectionId, TcpRefusal } from '../data-channel.ts';
 import { DropReason } from '../tunnel/drop-reason.ts';
-import { PacketBatch, REMOTE_BYTES } from '../tunnel/packet-batch.ts';
+import { PacketBatch } from '../tunnel/packet-batch.ts';
 import type { PeerTable } from '../tunnel/peer-table.ts';
 import { Counter, type ThreadCounters } from '../tunnel/thread-counters.ts';
 import { isDataOpcode, opcodeOf } from '../protocol/opcode.ts';
 import { ControlPace } from './control-pace.ts';
 import type { NativeAddon } from './native-addon.ts';
+import { TcpListener } from './tcp-listener.ts';
 import { TcpSendQueue } from './tcp-send-queue.ts';
 
 /** What happens on the connections of one thread. */
@@ -15,6 +16,8 @@ export interface TcpEvents {
   /** @returns false when the control thread cannot be told: the connection is then refused. */
   opened(connection: TcpConnectionId, remote: Uint8Array): boolean;
   closed(connection: TcpConnectionId, reason: string): void;
+  /** @returns false when the control thread cannot be told now: it is tried again. */
+  refused(reason: TcpRefusal, remote: Uint8Array, count: number): boolean;
   /** Whole frames of one connection, in order, in the transport's batch. */
   frames(count: number, connectionIndex: number, peer: number): void;
 }
@@ -49,13 +52,16 @@ export class TcpTransport {
   readonly #closing = new Set<Connection>();
   /** Not read for a while: they talked too much. */
   readonly #paused = new Set<Connection>();
-  readonly #remote = new Uint8Array(REMOTE_BYTES);
+  readonly #listener: TcpListener;
   #nextId = 1;
-  /** 0: accepting. */
-  #acceptAgainAt = 0;
 
   constructor(options: TcpTransportOptions) {
     this.#options = options;
+    this.#listener = new TcpListener({
+      ...options,
+      admit: (fd, remote) => this.#admit(fd, remote),
+      report: (reason, remote, count) => options.events.refused(reason, remote, count),
+    });
     this.#frameBytesMax = CONTROL_BYTES_MAX + options.tunMtu;
     this.batch = new PacketBatch(options.addon, {
       slots: FRAMES_PER_READ,
@@ -65,20 +71,7 @@ export class TcpTransport {
   }
 
   accept(): void {
-    const { addon, listener } = this.#options;
-    for (let taken = 0; taken < ACCEPTS_PER_TURN; taken++) {
-      const fd = addon.tcpAccept(listener, this.#remote);
-      if (fd === -EMFILE || fd === -ENFILE) this.#pauseAccepting();
-      if (fd < 0) return;
-      this.#admit(fd);
-    }
-  }
-
-  /** Without a descriptor to accept into, the listener would stay readable and the loop would spin. */
-  #pauseAccepting(): void {
-    const { addon, poll, listener } = this.#options;
-    addon.pollRemove(poll, listener);
-    this.#acceptAgainAt = addon.monotonicMs() + ACCEPT_PAUSE_MS;
+    this.#listener.accept();
   }
 
   /** Serves one connection that the poll set named. */
@@ -149,16 +142,12 @@ export class TcpTransport {
 
   /** Does what is due: connections to close or to read again by now, and accepting again after a pause. */
   expire(now: number): void {
+    this.#listener.expire(now);
     for (const connection of this.#paused) {
       if (now < connection.pausedUntil) continue;
       this.#paused.delete(connection);
       const { addon, poll, firstTag } = this.#options;
       addon.pollAdd(poll, connection.fd, firstTag + connection.index, connection.waitsForRoom);
-    }
-    if (this.#acceptAgainAt > 0 && now >= this.#acceptAgainAt) {
-      this.#acceptAgainAt = 0;
-      const { addon, poll, listener, listenerTag } = this.#options;
-      addon.pollAdd(poll, listener, listenerTag, false);
     }
     for (const connection of this.#closing) {
       if (now >= connection.closeAt) this.#close(connection, 'closed by gateway');
@@ -169,30 +158,39 @@ export class TcpTransport {
     for (const connection of this.#connections) {
       if (connection !== undefined) this.#close(connection, 'gateway stopped');
     }
+    this.#listener.close();
   }
 
-  #admit(fd: number): void {
-    const { addon, poll, firstTag, thread, maxConnections, counters, events } = this.#options;
-    const subscriber = addressBlock(addon.formatAddress(this.#remote).address, 32, 64);
+  /** Takes a connection over. @returns why it can't be. */
+  #admit(fd: number, remote: Uint8Array): TcpRefusal | undefined {
+    const { addon, thread, maxConnections, counters, events } = this.#options;
+    const subscriber = addressBlock(addon.formatAddress(remote).address, 32, 64);
     const id = this.#nextId * 256 + thread;
-    if (this.#indexOf.size >= maxConnections || this.#perSubscriber.of(subscriber) >= CONNECTIONS_PER_SUBSCRIBER) {
-      counters.count(Counter.TcpRefused);
-      addon.close(fd);
-      return;
-    }
-    if (!events.opened(id, this.#remote)) {
-      counters.count(Counter.TcpRefused);
-      addon.close(fd);
-      return;
-    }
+    const index = this.#freeIndices.at(-1) ?? this.#connections.length;
+    if (this.#indexOf.size >= maxConnections) return 'too-many-tcp-connections';
+    if (this.#perSubscriber.of(subscriber) >= CONNECTIONS_PER_SUBSCRIBER)
+      return 'too-many-tcp-connections-of-one-subscriber';
+    if (!this.#watch(fd, index)) return 'no-kernel-memory-left';
+    if (!events.opened(id, remote)) return 'control-thread-behind';
     this.#nextId++;
-    const index = this.#freeIndices.pop() ?? this.#connections.length;
+    this.#freeIndices.pop();
     const frameBytes = PREFIX_BYTES + this.#frameBytesMax;
     this.#connections[index] = new Connection(fd, id, index, subscriber, frameBytes);
     this.#indexOf.set(id, index);
     this.#perSubscriber.add(subscriber);
-    addon.pollAdd(poll, fd, firstTag + index, false);
     counters.count(Counter.TcpAccepted);
+    return undefined;
+  }
+
+  /** @returns false when the kernel can't watch another descriptor. */
+  #watch(fd: number, index: number): boolean {
+    const { addon, poll, firstTag } = this.#options;
+    try {
+      addon.pollAdd(poll, fd, firstTag + index, false);
+      return true;
+    } catch {
+      return false;
+    }
   }
 
   #receive(connection: Connection, now: number): void {
@@ -376,7 +374,6 @@ const OPENING_READ_BYTES = 8_192;
 /** More than a client can have under way, sent twice. */
 const CONTROL_FRAMES_PER_READ = 64;
 const FRAMES_PER_READ = 256;
-const ACCEPTS_PER_TURN = 64;
 /** Offices behind one address exist; a thousand half-open logins from one do not. */
 const CONNECTIONS_PER_SUBSCRIBER = 256;
 const UNSENT_BYTES_MAX = 1024 * 1024;
@@ -384,7 +381,4 @@ const CLOSE_WITHIN_MS = 5_000;
 const POLL_READABLE = 1;
 const POLL_WRITABLE = 2;
 const POLL_HANGUP = 4;
-const ACCEPT_PAUSE_MS = 200;
 const EAGAIN = 11;
-const ENFILE = 23;
-const EMFILE = 24;

@@ -401,6 +401,7 @@ export class TunnelThread implements ForwarderPort {
         closed: (connection, reason) => {
           if (!this.#control.tcpClosed(connection, reason)) this.#unreportedCloses.push({ connection, reason });
         },
+        refused: (reason, remote, count) => this.#control.tcpRefused(reason, remote, count),
         frames: (count, index, peer) => {
           this.#packetsIn += count;
           this.#bytesIn += bytesOf(transport.batch, count);

@@ -66,8 +66,13 @@ export type Input =
   | { readonly kind: 'configChanged'; readonly config: DataPlaneConfig }
   | {
       readonly kind: 'dataChannel';
-      readonly notification: Exclude<DataChannelNotification, { kind: 'controlPacket' | 'tcpOpened' | 'tcpClosed' }>;
+      readonly notification: Exclude<
+        DataChannelNotification,
+        { kind: 'controlPacket' | 'tcpOpened' | 'tcpClosed' | 'tcpRefused' }
+      >;
     }
+  /** Whether there is memory for more clients; at first there is. */
+  | { readonly kind: 'memory'; readonly isShort: boolean }
   /** An administrator ends one connection. */
   | { readonly kind: 'terminate'; readonly connectionId: string }
   /** Restart every client, refuse new ones; over when all have acknowledged, after `limitMs` at the latest. */
@@ -131,7 +136,8 @@ export type EngineEvent =
     }
   /** A certificate was refused: counter and a rate-limited security line, no connection record. */
   | { readonly kind: 'certificateRefused'; readonly remote: string; readonly reason: string }
-  | { readonly kind: 'refused'; readonly remote: string; readonly reason: string }
+  /** `count` session starts; the remote is that of the last. */
+  | { readonly kind: 'refused'; readonly remote: string; readonly reason: string; readonly count: number }
   | { readonly kind: 'handshakeFailed'; readonly remote: string; readonly reason: string }
   /** After `shutdown`: every client has been told and has had its time to acknowledge. */
   | { readonly kind: 'drained' };

@@ -33,6 +33,8 @@ export class EngineState {
   now: Instant = 0 as Instant;
   /** Plaintext of unfinished key-method messages, bytes over all peers. */
   handshakeBytes = 0;
+  /** No new sessions then; those that are there go on, and renew. */
+  isMemoryShort = false;
   phase: 'serving' | 'draining' | 'drained' = 'serving';
   #outputs: Output[] = [];
   readonly #touched = new Set<Peer>();
@@ -101,7 +103,7 @@ export class EngineState {
   }
 
   refused(remote: Remote, reason: string): void {
-    this.event({ kind: 'refused', remote: remoteText(remote), reason });
+    this.event({ kind: 'refused', remote: remoteText(remote), reason, count: 1 });
   }
 
   countDrop(reason: string): void {

@@ -130,6 +130,9 @@ export class Engine {
       case 'dataChannel':
         this.#onNotification(input.notification);
         return;
+      case 'memory':
+        state.isMemoryShort = input.isShort;
+        return;
       case 'terminate':
         this.#terminate(input.connectionId);
         return;
@@ -184,6 +187,11 @@ export class Engine {
         state.emit({ kind: 'transmit', remote, bytes: admission.packet });
         return;
       case 'start': {
+        if (state.isMemoryShort) {
+          state.refused(remote, 'memory-short');
+          if (remote.kind === 'tcp') this.#closeTcpOpening(remote.key);
+          return;
+        }
         this.#makeRoom();
         const opening = state.tcp.get(remote.key);
         if (opening !== undefined) state.deadlines.delete(opening);
@@ -205,6 +213,11 @@ export class Engine {
 
   #onTransportOpened(remote: Remote): void {
     const state = this.#state;
+    if (state.isMemoryShort) {
+      state.refused(remote, 'memory-short');
+      state.emit({ kind: 'closeTransport', remote });
+      return;
+    }
     const isAdvanced = ({ key }: Remote): boolean => state.peers.openingAt(key)?.session.current.facts !== undefined;
     const victim = state.tcp.size >= state.halfOpenLimit ? state.tcp.toEvict(isAdvanced) : undefined;
     if (victim !== undefined) {

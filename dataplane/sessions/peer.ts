@@ -145,8 +145,8 @@ export function factsOf(peer: Peer): ConnectionFacts {
 }
 
 /** `address:port`, IPv6 addresses in brackets. */
-export function remoteText(remote: Remote): string {
-  return remote.address.includes(':') ? `[${remote.address}]:${remote.port}` : `${remote.address}:${remote.port}`;
+export function remoteText({ address, port }: Pick<Remote, 'address' | 'port'>): string {
+  return address.includes(':') ? `[${address}]:${port}` : `${address}:${port}`;
 }
 
 /** The key of an identity's lease: names may hold any character. */

@@ -1,12 +1,6 @@
-import type {
-  DataChannelNotification,
-  DataKeyMaterial,
-  PeerRecord,
-  PeerTraffic,
-  SocketAddressBytes,
-} from '../../dataplane/data-channel.ts';
+import type { DataKeyMaterial, PeerRecord, PeerTraffic, SocketAddressBytes } from '../../dataplane/data-channel.ts';
+import type { DataChannelCommand, Input } from '../../dataplane/sessions/engine-io.ts';
 import { keyIdOf, Opcode, opcodeOf } from '../../dataplane/protocol/opcode.ts';
-import type { DataChannelCommand } from '../../dataplane/sessions/engine-io.ts';
 import { isPing, OCC_EXIT_PAYLOAD_BYTES, PING_PAYLOAD_BYTES } from './client-data-channel.ts';
 import { openDataPacket, sealDataPacket } from './data-packet.ts';
 import type { VirtualClock } from './virtual-clock.ts';
@@ -29,7 +23,7 @@ interface FakeKey {
   nextPacketId: number;
 }
 
-type Notification = Exclude<DataChannelNotification, { kind: 'controlPacket' | 'tcpOpened' | 'tcpClosed' }>;
+type Notification = Extract<Input, { kind: 'dataChannel' }>['notification'];
 
 /** Stands in for the tunnel threads: real packets, one at a time, the same notifications. */
 export class FakeTunnel {

@@ -19,6 +19,7 @@ suite('Metrics', () => {
     loggingDropped: () => 2,
     strays: () => 6,
     acksSuperseded: () => 8,
+    isMemoryShort: () => true,
     passwordChecksWaiting: () => 0,
     now: () => now,
   };
@@ -40,6 +41,7 @@ suite('Metrics', () => {
     assert.ok(text.includes(`clientvpn_egress_packets_total{${labels}} 20`));
     assert.equal(await value('clientvpn_acks_superseded_total'), 8);
     assert.equal(await value('clientvpn_snapshot_version'), 12);
+    assert.equal(await value('clientvpn_memory_short'), 1);
     assert.equal(await value('clientvpn_snapshot_age_seconds'), 5);
     assert.equal(await value('clientvpn_batch_packets_total', 'stage="seal"'), 64);
     assert.equal(await value('clientvpn_connection_history', 'state="ended",bound="limit"'), 10_000);
@@ -86,6 +88,8 @@ suite('Metrics', () => {
     assert.equal(await value('clientvpn_logins_turned_away_total', 'reason="no address left"'), 1);
     assert.equal(await value('clientvpn_connection_attempts_total', 'outcome="failed"'), 2);
     assert.equal(await value('clientvpn_certificates_refused_total', 'reason="certificate-expired"'), 1);
+    metrics.onEvent({ kind: 'refused', remote: '192.0.2.1:1', reason: 'no-descriptor-left', count: 5 });
+    assert.equal(await value('clientvpn_session_starts_refused_total', 'reason="no-descriptor-left"'), 5);
     const { text } = await metrics.exposition();
     assert.ok(!text.includes('joe') && !text.includes('192.0.2.1'));
   });

@@ -41,6 +41,7 @@ class FakeKernel {
       },
       pollRemove: (_poll: number, fd: number) => assert.ok(this.polled.delete(fd), 'ENOENT'),
       close: () => undefined,
+      eventCreate: () => 900,
     };
     this.transport = new TcpTransport({
       // What the transport does not call is left out.
@@ -63,6 +64,7 @@ class FakeKernel {
       events: {
         opened: () => true,
         closed: (_connection, reason) => void this.closed.push(reason),
+        refused: () => true,
         frames: (count) => void (this.frames += count),
       },
     });

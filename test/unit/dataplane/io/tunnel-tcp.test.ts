@@ -181,6 +181,10 @@ inPrivateNetwork(import.meta.filename, () => {
     const streams = Array.from({ length: 280 }, () => new Stream(lab.port));
     await waitFor('the refusals', () => lab.host.counters().tcpRefused === 24);
     assert.equal(lab.host.counters().tcpAccepted, 256);
+    const told = await lab.notified('tcpRefused');
+    assert.equal(told.reason, 'too-many-tcp-connections-of-one-subscriber');
+    assert.ok(told.count >= 1 && told.count <= 24);
+    assert.equal(lab.addon.formatAddress(told.remote).address, '127.0.0.1');
     for (const stream of streams) stream.socket.destroy();
     await waitFor('all to be gone', () => lab.host.counters().tcpClosed === 256);
     const next = new Stream(lab.port);

@@ -1,0 +1,48 @@
+import type { MemoryBound } from './memory-bounds.ts';
+
+export interface MemoryWatchOptions {
+  readonly read: () => readonly MemoryBound[];
+  /** Called when memory becomes short, with what is short, and when it suffices again. */
+  readonly onChange: (short: MemoryBound | null) => void;
+}
+
+/**
+ * Looks several times a second whether there is room for more clients. What is kept back is for those who are there:
+ * their renewals, and a collection of garbage. Beyond a limit the process would be killed, and everybody with it.
+ */
+export class MemoryWatch {
+  readonly #options: MemoryWatchOptions;
+  readonly #timer: NodeJS.Timeout;
+  #isShort = false;
+
+  constructor(options: MemoryWatchOptions) {
+    this.#options = options;
+    this.look();
+    this.#timer = setInterval(() => this.look(), INTERVAL_MS);
+  }
+
+  look(): void {
+    // Once short it must get clearly better, lest every client that leaves lets in the next.
+    const factor = this.#isShort ? RELIEF : 1;
+    const short = this.#options
+      .read()
+      .find((bound) => bound.limitBytes - bound.usedBytes < factor * keptBackBytes(bound));
+    if ((short !== undefined) === this.#isShort) return;
+    this.#isShort = short !== undefined;
+    this.#options.onChange(short ?? null);
+  }
+
+  close(): void {
+    clearInterval(this.#timer);
+  }
+}
+
+/** A twentieth, within bounds. Where what is counted comes in large pieces, stacks of threads for one, the bounds are higher. */
+function keptBackBytes({ name, limitBytes }: MemoryBound): number {
+  const least = name === 'data size' || name === 'address space' ? 64 * MIB : 24 * MIB;
+  return Math.min(128 * MIB, Math.max(least, limitBytes / 20));
+}
+
+const MIB = 1024 * 1024;
+const INTERVAL_MS = 250;
+const RELIEF = 1.5;
