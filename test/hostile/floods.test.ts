@@ -164,6 +164,17 @@ test('a gateway over TCP that is attacked serves its clients', { skip }, async (
       },
     }),
   );
+  for (const manner of ['silent', 'bytewise'] as const) {
+    await t.test(`connections from many networks that are ${manner} fill their share and give way to others`, (t2) =>
+      fortress.besiege(t2, {
+        attack: { kind: 'tcp', connections: 600, sources: foreignAddresses(200), manner },
+        judge({ counts: { opened = 0, cut = 0 } }) {
+          // A quarter of the endpoint's connections may be half open.
+          assert.ok(opened > 500 && cut >= opened - 256, `${cut} of ${opened} were cut`);
+        },
+      }),
+    );
+  }
 
   await abuseLogin(t, fortress);
 });

@@ -20,6 +20,8 @@ export type Attack =
   | {
       readonly kind: 'tcp';
       readonly connections: number;
+      /** Addresses that they come from in turn; absent: the attacker's own. */
+      readonly sources?: readonly string[];
       readonly manner: 'silent' | 'bytewise' | 'jumbo' | 'zero' | 'random';
     }
   | ({ readonly transport: 'udp' | 'tcp'; readonly profile: string } & LoggedInAttack);

@@ -181,8 +181,11 @@ async function holdTcp(plan: Extract<AttackPlan, { kind: 'tcp' }>, findings: Fin
     zero: Uint8Array.of(0, 0),
     random: new Uint8Array(randomBytes(300)),
   }[plan.manner];
-  const sockets = Array.from({ length: plan.connections }, () => {
-    const socket = connect({ host: plan.host, port: plan.port, noDelay: true });
+  const { sources = [] } = plan;
+  const sockets = Array.from({ length: plan.connections }, (_, index) => {
+    const localAddress = sources[index % sources.length];
+    const from = localAddress === undefined ? {} : { localAddress };
+    const socket = connect({ host: plan.host, port: plan.port, noDelay: true, ...from });
     socket.on('connect', () => findings.count('opened'));
     socket.on('data', () => findings.count('answered'));
     socket.on('error', () => undefined);
