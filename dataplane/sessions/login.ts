@@ -129,7 +129,10 @@ function readClient(peer: Peer, message: KeyMethodMessage): Denial | undefined {
   peer.username = message.username.slice(0, MAX_SHOWN_USERNAME);
   peer.client = wordsOf(info);
   peer.ssoMethods = new Set(info.ssoMethods);
-  peer.understandsDnsOption = (info.protocolBits & DNS_OPTION_BITS) !== 0;
+  peer.dialect = {
+    knowsDnsOption: (info.protocolBits & DNS_OPTION_BITS) !== 0,
+    needsIpv6Routes: SINCE_2_7.test(peer.client.version),
+  };
   const result = negotiate(info, parseClientOptions(message.options), NEGOTIATION_POLICY);
   if (!result.ok) return result;
   peer.negotiated = result.negotiated;
@@ -150,6 +153,8 @@ const NEGOTIATION_POLICY: NegotiationPolicy = {
   tunMtuBytes: TUN_MTU_BYTES,
   allowEpoch: true,
 };
+/** IV_VER of OpenVPN 2.7 and of later ones of its series. */
+const SINCE_2_7 = /^2\.(?:[7-9]|\d\d)/;
 /** IV_PROTO: the `dns` option in its first or final syntax. */
 const DNS_OPTION_BITS = (1 << 6) | (1 << 11);
 const MAX_SHOWN_USERNAME = 256;

@@ -7,7 +7,7 @@ import type { Session } from '../protocol/session.ts';
 import type { ConnectionFacts, Remote, TlsId } from './engine-io.ts';
 import { commonNameOf } from './presented-name.ts';
 import type { TokenBucket } from './rate-limit.ts';
-import type { PushedNetwork } from './push-options.ts';
+import type { ClientDialect, PushedNetwork } from './push-options.ts';
 
 /**
  *   opening ──login granted, key active──► connected ──told to go──► lingering ──5 s──► closed
@@ -71,7 +71,7 @@ export class Peer {
   presented: PresentedCertificate | null = null;
   client: ClientWords = { version: '', platform: '', ui: '' };
   negotiated: Negotiated | undefined;
-  understandsDnsOption = false;
+  dialect: ClientDialect = { knowsDnsOption: false, needsIpv6Routes: false };
   /** IV_SSO. */
   ssoMethods: ReadonlySet<string> = new Set();
   certificates = new Map<TlsId, PresentedCertificate | null>();

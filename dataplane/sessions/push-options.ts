@@ -17,13 +17,20 @@ export interface PushedNetwork {
   readonly routes: readonly SnapshotRoute[];
 }
 
+/** In what clients of different versions read the same options differently. */
+export interface ClientDialect {
+  readonly knowsDnsOption: boolean;
+  /** 2.7 takes `redirect-gateway ipv6` for nothing while its TUN has no IPv6 address; it is told the routes by name. */
+  readonly needsIpv6Routes: boolean;
+}
+
 /** What one client is told. */
 export interface PushedSession {
   readonly tunnelAddress: Ipv4;
   readonly peerId: number;
   readonly transport: 'udp' | 'tcp';
   readonly negotiated: Negotiated;
-  readonly understandsDnsOption: boolean;
+  readonly dialect: ClientDialect;
   readonly pingS: number;
   readonly pingRestartS: number;
   /** Null when it is what clients assume anyway. */
@@ -40,7 +47,7 @@ export interface PushedSession {
 export function pushReplyFor(network: PushedNetwork, session: PushedSession): PushResult {
   return new PushReply()
     .add('topology subnet', `route-gateway ${formatIpv4(gatewayAddressOf(network.clientCidr))}`)
-    .add(...networkOptions(network, session.understandsDnsOption))
+    .add(...networkOptions(network, session.dialect))
     .add(...(network.banner === null ? [] : bannerOptions(network.banner)))
     .add(`ping ${session.pingS}`, `ping-restart ${session.pingRestartS}`)
     .add(...(session.transport === 'udp' ? ['explicit-exit-notify 1'] : []))
@@ -53,7 +60,9 @@ export function pushReplyFor(network: PushedNetwork, session: PushedSession): Pu
 
 /** The first option that could not be pushed as it is: a configuration error, found before anybody connects. */
 export function pushProblemOf(network: PushedNetwork): string | undefined {
-  const options = [...networkOptions(network, true), ...(network.banner === null ? [] : bannerOptions(network.banner))];
+  const dialect = { knowsDnsOption: true, needsIpv6Routes: true };
+  const banner = network.banner === null ? [] : bannerOptions(network.banner);
+  const options = [...networkOptions(network, dialect), ...banner];
   for (const option of options) {
     const problem = pushProblem(option);
     if (problem !== undefined) return `The option to push "${option}" ${problem}`;
@@ -68,10 +77,10 @@ export function pushProblemOf(network: PushedNetwork): string | undefined {
 export function pushUpdateFor(
   before: PushedNetwork,
   after: PushedNetwork,
-  understandsDnsOption: boolean,
+  dialect: ClientDialect,
 ): PushUpdate | undefined {
-  const old = byKind(networkOptions(before, understandsDnsOption));
-  const now = byKind(networkOptions(after, understandsDnsOption));
+  const old = byKind(networkOptions(before, dialect));
+  const now = byKind(networkOptions(after, dialect));
   const remove = [...old.keys()].filter((kind) => !now.has(kind));
   const set = [...now]
     .filter(([kind, lines]) => lines.join('\n') !== old.get(kind)?.join('\n'))
@@ -79,11 +88,11 @@ export function pushUpdateFor(
   return remove.length + set.length === 0 ? undefined : { set, remove };
 }
 
-function networkOptions(network: PushedNetwork, understandsDnsOption: boolean): readonly string[] {
+function networkOptions(network: PushedNetwork, dialect: ClientDialect): readonly string[] {
   return [
-    ...(network.splitTunnel ? splitTunnelOptions(network) : fullTunnelOptions(network.blockLocal)),
+    ...(network.splitTunnel ? splitTunnelOptions(network) : fullTunnelOptions(network, dialect)),
     ...network.dnsServers.map((server) => `dhcp-option DNS ${server}`),
-    ...(understandsDnsOption && network.dnsServers.length > 0
+    ...(dialect.knowsDnsOption && network.dnsServers.length > 0
       ? [`dns server 0 address ${network.dnsServers.join(' ')}`]
       : []),
   ];
@@ -93,8 +102,12 @@ function networkOptions(network: PushedNetwork, understandsDnsOption: boolean): 
  * `redirect-gateway ipv6` draws IPv6 into the tunnel and `block-ipv6` answers it there; either alone lets it out
  * by the LAN (tunnel.md 3.6).
  */
-function fullTunnelOptions(blockLocal: boolean): readonly string[] {
-  return [`redirect-gateway def1 ipv6${blockLocal ? ' block-local' : ''}`, 'block-ipv6'];
+function fullTunnelOptions({ blockLocal }: PushedNetwork, { needsIpv6Routes }: ClientDialect): readonly string[] {
+  return [
+    `redirect-gateway def1 ipv6${blockLocal ? ' block-local' : ''}`,
+    ...(needsIpv6Routes ? ALL_IPV6.map((prefix) => `route-ipv6 ${prefix}`) : []),
+    'block-ipv6',
+  ];
 }
 
 function splitTunnelOptions(network: PushedNetwork): readonly string[] {
@@ -125,3 +138,6 @@ function byKind(options: readonly string[]): ReadonlyMap<string, readonly string
   }
   return kinds;
 }
+
+/** What `redirect-gateway ipv6` stands for: more specific than any default route, together all addresses in use. */
+const ALL_IPV6 = ['::/3', '2000::/4', '3000::/4', 'fc00::/7'];

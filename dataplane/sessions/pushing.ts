@@ -3,7 +3,7 @@ import { restartMessage } from '../protocol/control-message.ts';
 import { pushUpdateMessages, type PushResult, type PushUpdate } from '../protocol/push.ts';
 import type { EngineState } from './engine-state.ts';
 import type { Peer } from './peer.ts';
-import { pushReplyFor, pushUpdateFor, type PushedNetwork } from './push-options.ts';
+import { pushReplyFor, pushUpdateFor, type ClientDialect, type PushedNetwork } from './push-options.ts';
 import { endPeer } from './ending.ts';
 
 /** Sends the configuration to a connected client; repeated requests are not answered for a while. */
@@ -17,7 +17,7 @@ export function answerPushRequest(state: EngineState, peer: Peer): void {
     peerId: tunnel.peerId,
     transport: peer.remote.kind,
     negotiated,
-    understandsDnsOption: peer.understandsDnsOption,
+    dialect: peer.dialect,
     pingS: wholeSeconds(timers.pingMs),
     pingRestartS: wholeSeconds(timers.pingRestartMs),
     renegotiateS: timers.renegotiateMs === DEFAULT_RENEGOTIATE_MS ? null : Math.round(timers.renegotiateMs / 1000),
@@ -39,18 +39,18 @@ export function refreshToken(peer: Peer): void {
 /** What clients must be told to arrive at one network, worked out once for all who were told the same before. */
 export class NetworkUpdates {
   readonly #after: PushedNetwork;
-  readonly #byBefore = new Map<PushedNetwork, Map<boolean, PushUpdate | undefined>>();
+  readonly #byBefore = new Map<PushedNetwork, Map<string, PushUpdate | undefined>>();
 
   constructor(after: PushedNetwork) {
     this.#after = after;
   }
 
-  for(before: PushedNetwork, understandsDnsOption: boolean): PushUpdate | undefined {
-    const known = this.#byBefore.get(before) ?? new Map<boolean, PushUpdate | undefined>();
+  for(before: PushedNetwork, dialect: ClientDialect): PushUpdate | undefined {
+    const known = this.#byBefore.get(before) ?? new Map<string, PushUpdate | undefined>();
     this.#byBefore.set(before, known);
-    if (!known.has(understandsDnsOption))
-      known.set(understandsDnsOption, pushUpdateFor(before, this.#after, understandsDnsOption));
-    return known.get(understandsDnsOption);
+    const key = JSON.stringify(dialect);
+    if (!known.has(key)) known.set(key, pushUpdateFor(before, this.#after, dialect));
+    return known.get(key);
   }
 }
 
@@ -61,7 +61,7 @@ export class NetworkUpdates {
 export function tellNetwork(state: EngineState, peer: Peer, updates: NetworkUpdates): void {
   const { tunnel, session } = peer;
   if (tunnel === undefined) return;
-  const update = updates.for(tunnel.told, peer.understandsDnsOption);
+  const update = updates.for(tunnel.told, peer.dialect);
   const messages = update === undefined ? ({ ok: true, messages: [] } as const) : messagesFor(peer, update);
   if (!messages.ok) {
     restartLater(state, peer, 'configuration changed');

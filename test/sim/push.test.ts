@@ -2,6 +2,7 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import type { SnapshotRoute } from '../../api/endpoint-snapshot.ts';
 import { TerminalError } from '../../net/errors.ts';
+import { CLIENT_2_6 } from '../support/client-io.ts';
 import { dataPlaneConfig } from '../support/data-plane-configs.ts';
 import { grantByCertificate, SimulatedWorld } from '../support/simulated-world.ts';
 
@@ -138,6 +139,28 @@ test('a full tunnel draws IPv6 in and blocks it there; block-local is the endpoi
     assert.ok(client.settings?.options.includes('block-ipv6'));
     assert.ok(client.settings?.options.every((option) => !option.startsWith('route ')));
   }
+});
+
+test('names the IPv6 routes to a client that leaves them out of redirect-gateway, and takes them back', () => {
+  const halves = ['::/3', '2000::/4', '3000::/4', 'fc00::/7'].map((prefix) => `route-ipv6 ${prefix}`);
+  for (const [version, expected] of [
+    ['2.4.12', []],
+    ['2.6.14', []],
+    ['2.7.8', halves],
+    ['2.10.0', halves],
+    ['3.11', []],
+  ] as const) {
+    const world = new SimulatedWorld({ config: configWithRoutes(routes(1), { splitTunnel: false }) });
+    const client = world.connect({ config: { peerInfo: { ...CLIENT_2_6.peerInfo, IV_VER: version } } });
+    const pushed = client.settings?.options.filter((option) => option.startsWith('route-ipv6'));
+    assert.deepEqual(pushed, expected, version);
+  }
+  const world = new SimulatedWorld({ config: configWithRoutes(routes(1), { splitTunnel: false }) });
+  const peerInfo = { ...CLIENT_2_6.peerInfo, IV_VER: '2.7.8' };
+  const client = world.connect({ config: { protocolBits: 8094, peerInfo } });
+  world.feed({ kind: 'configChanged', config: configWithRoutes(routes(1)) });
+  world.advance(100);
+  assert.match(client.messages.at(-1) ?? '', /^PUSH_UPDATE,-redirect-gateway,-route-ipv6,-block-ipv6,route /);
 });
 
 test('pushes name servers in both forms to clients that know the newer', () => {
