@@ -3,6 +3,7 @@ import { readFileSync, statSync } from 'node:fs';
 import { join } from 'node:path';
 import { test } from 'node:test';
 import { waitForProgress } from '../support/flows.ts';
+import { gatewayProcesses } from '../support/gateway-processes.ts';
 import { endpoint, rule, secret, targetNetwork, users, yamlOf } from '../support/manifests.ts';
 import { machineState } from '../support/machine-state.ts';
 import { TARGETS } from '../support/netns.ts';
@@ -145,6 +146,14 @@ test('the data plane runs without root, capabilities or a way back', { skip }, a
     assert.match(status, /^NoNewPrivs:\t1$/m);
     assert.match(status, /^Groups:\t\s*(65532)?\s*$/m);
   }
+});
+
+test('the data plane is started with the OpenSSL configuration that leaves no ticket to make', { skip }, async (t) => {
+  const world = await World.create(t);
+  const { child } = await gatewayProcesses(world.gateway);
+  const words = readFileSync(`/proc/${child}/cmdline`, 'utf8').split('\0');
+  const path = words[words.indexOf('--openssl-config') + 1] ?? '';
+  assert.match(readFileSync(path, 'utf8'), /^NumTickets = 0$/m);
 });
 
 const CLIENT_KEY = join('pki', 'default', 'clients', 'clients', 'alice.pem');

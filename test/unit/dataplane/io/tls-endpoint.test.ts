@@ -1,10 +1,13 @@
 import assert from 'node:assert/strict';
+import { spawnSync } from 'node:child_process';
 import { once } from 'node:events';
+import { join } from 'node:path';
 import { before, suite, test } from 'node:test';
 import { TLSSocket } from 'node:tls';
 import { queryObjects } from 'node:v8';
 import { InternalError } from '../../../../net/errors.ts';
 import { CLIENT_AUTH, mint, mintRsa, SERVER_AUTH, type TestCertificate } from '../../../support/certificates.ts';
+import { ROOT } from '../../../support/source-tree.ts';
 import { textFrom, TlsPair } from '../../../support/tls-pair.ts';
 
 const VERSIONS = ['TLSv1.2', 'TLSv1.3'] as const;
@@ -137,6 +140,25 @@ suite('TLS endpoint', () => {
       assert.equal(ready.certificate?.authorizationError, null);
     });
   }
+
+  test('the OpenSSL configuration of the data plane leaves no ticket to make', () => {
+    const pairPath = join(import.meta.dirname, '../../../support/tls-pair.ts');
+    const credentials = { ...server, clientCaPem: null };
+    const script = `
+      const { TlsPair, textFrom } = await import(${JSON.stringify(pairPath)});
+      const pair = new TlsPair(${JSON.stringify(credentials)});
+      let tickets = 0;
+      const client = pair.connect(1, { minVersion: 'TLSv1.3' });
+      client.on('session', () => (tickets += 1));
+      await pair.next(1, 'tlsReady');
+      pair.endpoint.write(1, Buffer.from('hello'));
+      await textFrom(client);
+      process.stdout.write(String(tickets));`;
+    const ticketsWith = (...options: string[]): string =>
+      spawnSync(process.execPath, [...options, '--input-type=module', '-e', script], { encoding: 'utf8' }).stdout;
+    assert.equal(ticketsWith(), '2');
+    assert.equal(ticketsWith('--openssl-config', join(ROOT, 'dataplane/openssl.cnf')), '0');
+  });
 
   test('an intermediate of the CA bundle stands in the chain between the leaf and the CA', async () => {
     const intermediate = await mint({ commonName: 'intermediate', issuer: authority, authority: true });
