@@ -91,7 +91,8 @@ export class StockClient {
 
   /** How often the data channel got keys: 1 after the login, one more for each renewal. */
   keyExchanges(from = 0): number {
-    return this.log.lines.slice(from).filter((line) => /Outgoing (?:Data Channel: Cipher|Epoch Data key 1:)/.test(line)).length;
+    return this.log.lines.slice(from).filter((line) => /Outgoing (?:Data Channel: Cipher|Epoch Data key 1:)/.test(line))
+      .length;
   }
 
   signal(name: NodeJS.Signals): void {
