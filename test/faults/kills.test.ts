@@ -1,5 +1,5 @@
 import assert from 'node:assert/strict';
-import { test, type TestContext } from 'node:test';
+import { describe, test, type TestContext } from 'node:test';
 import { gatewayProcesses, isRunning } from '../support/gateway-processes.ts';
 import { machineState, machineStateWithoutNumbers } from '../support/machine-state.ts';
 import { endpoint, rule, targetNetwork, yamlOf } from '../support/manifests.ts';
@@ -22,119 +22,126 @@ const LOGIN_BACK_WITHIN_MS = { tcp: 10_000, udp: 20_000 } as const;
 const VICTIMS = ['data plane', 'parent', 'both'] as const;
 type Victim = (typeof VICTIMS)[number];
 
-for (const transport of ['udp', 'tcp'] as const) {
+// Half of their time is waiting for a client over UDP to notice: two at once.
+describe('kill -9', { concurrency: 2 }, () => {
+  for (const transport of ['udp', 'tcp'] as const) {
+    test(
+      `a client over ${transport} is back after kill -9, and nothing is left behind or doubled`,
+      { skip },
+      async (t) => {
+        const world = await worldOver(t, transport);
+        const gateway = world.lab.gateway;
+        const before = machineState(gateway);
+        await world.gateway.start();
+        const serving = machineStateWithoutNumbers(gateway);
+        const client = await world.connect({ options: IMPATIENCE });
+        for (const victim of VICTIMS) {
+          await t.test(`while serving: ${victim}`, async () => {
+            await killAndReturn(world, victim, client, BACK_WITHIN_MS[transport]);
+            assert.deepEqual(machineStateWithoutNumbers(gateway), serving);
+          });
+          await t.test(`while a client logs in: ${victim}`, async () => {
+            const from = client.log.mark();
+            client.signal('SIGUSR1');
+            await client.log.waitFor(/TLS: Initial packet from/, { from });
+            await killAndReturn(world, victim, client, LOGIN_BACK_WITHIN_MS[transport]);
+            assert.deepEqual(machineStateWithoutNumbers(gateway), serving);
+          });
+          await t.test(`during a renewal: ${victim}`, async () => {
+            const from = client.log.mark();
+            await client.log.waitFor(/VERIFY OK: depth=0/, { from });
+            await killAndReturn(world, victim, client, BACK_WITHIN_MS[transport]);
+            assert.deepEqual(machineStateWithoutNumbers(gateway), serving);
+          });
+        }
+        assert.equal(await world.gateway.stop(), 0);
+        assert.deepEqual(machineState(gateway), before);
+      },
+    );
+  }
+
   test(
-    `a client over ${transport} is back after kill -9, and nothing is left behind or doubled`,
+    'kill -9 at each step of the start leaves nothing that the next start does not clear up',
     { skip },
     async (t) => {
-      const world = await worldOver(t, transport);
-      const gateway = world.lab.gateway;
-      const before = machineState(gateway);
-      await world.gateway.start();
-      const serving = machineStateWithoutNumbers(gateway);
-      const client = await world.connect({ options: IMPATIENCE });
-      for (const victim of VICTIMS) {
-        await t.test(`while serving: ${victim}`, async () => {
-          await killAndReturn(world, victim, client, BACK_WITHIN_MS[transport]);
-          assert.deepEqual(machineStateWithoutNumbers(gateway), serving);
-        });
-        await t.test(`while a client logs in: ${victim}`, async () => {
-          const from = client.log.mark();
-          client.signal('SIGUSR1');
-          await client.log.waitFor(/TLS: Initial packet from/, { from });
-          await killAndReturn(world, victim, client, LOGIN_BACK_WITHIN_MS[transport]);
-          assert.deepEqual(machineStateWithoutNumbers(gateway), serving);
-        });
-        await t.test(`during a renewal: ${victim}`, async () => {
-          const from = client.log.mark();
-          await client.log.waitFor(/VERIFY OK: depth=0/, { from });
-          await killAndReturn(world, victim, client, BACK_WITHIN_MS[transport]);
-          assert.deepEqual(machineStateWithoutNumbers(gateway), serving);
+      const world = await worldOver(t, 'udp');
+      const namespace = world.lab.gateway;
+      const before = machineState(namespace);
+      const steps: Readonly<Record<string, () => boolean>> = {
+        'the TUN device is there': () => namespace.must('ip', '-o', 'link', 'show').includes('cvpn-'),
+        'the rules are there': () => namespace.must('nft', 'list', 'tables').includes('cvpn'),
+        'the TUN device is up': () => / cvpn-\w+: <[^>]*\bUP\b/.test(namespace.must('ip', '-o', 'link', 'show')),
+        'the data plane has been started': () =>
+          world.gateway.log.lines.some((line) => line.includes('Started data plane')),
+      };
+      for (const [step, isReached] of Object.entries(steps)) {
+        await t.test(step, async () => {
+          world.gateway.log.lines.length = 0;
+          world.gateway.spawn();
+          await waitFor(step, isReached);
+          const orphan = world.gateway.pid === undefined ? undefined : (await gatewayProcesses(world.gateway)).child;
+          world.gateway.signal('SIGKILL');
+          await world.gateway.exited();
+          await world.gateway.start();
+          assert.equal(orphan !== undefined && isRunning(orphan), false, 'the data plane of the killed run has gone');
+          assert.equal(await world.gateway.stop(), 0);
+          assert.deepEqual(machineState(namespace), before);
         });
       }
-      assert.equal(await world.gateway.stop(), 0);
-      assert.deepEqual(machineState(gateway), before);
     },
   );
-}
 
-test('kill -9 at each step of the start leaves nothing that the next start does not clear up', { skip }, async (t) => {
-  const world = await worldOver(t, 'udp');
-  const namespace = world.lab.gateway;
-  const before = machineState(namespace);
-  const steps: Readonly<Record<string, () => boolean>> = {
-    'the TUN device is there': () => namespace.must('ip', '-o', 'link', 'show').includes('cvpn-'),
-    'the rules are there': () => namespace.must('nft', 'list', 'tables').includes('cvpn'),
-    'the TUN device is up': () => / cvpn-\w+: <[^>]*\bUP\b/.test(namespace.must('ip', '-o', 'link', 'show')),
-    'the data plane has been started': () =>
-      world.gateway.log.lines.some((line) => line.includes('Started data plane')),
-  };
-  for (const [step, isReached] of Object.entries(steps)) {
-    await t.test(step, async () => {
-      world.gateway.log.lines.length = 0;
-      world.gateway.spawn();
-      await waitFor(step, isReached);
-      const orphan = world.gateway.pid === undefined ? undefined : (await gatewayProcesses(world.gateway)).child;
-      world.gateway.signal('SIGKILL');
-      await world.gateway.exited();
+  for (const victim of VICTIMS) {
+    test(`kill -9 while stopping: ${victim}`, { skip }, async (t) => {
+      const world = await worldOver(t, 'udp');
+      const namespace = world.lab.gateway;
+      const before = machineState(namespace);
       await world.gateway.start();
-      assert.equal(orphan !== undefined && isRunning(orphan), false, 'the data plane of the killed run has gone');
+      await world.connect();
+      const { parent, child } = await gatewayProcesses(world.gateway);
+      const from = world.gateway.log.mark();
+      world.gateway.signal('SIGTERM');
+      await world.gateway.log.waitFor(/"msg":"Stopping"/, { from });
+      kill(victim, parent, child);
+      await world.gateway.exited();
+      await waitFor('the data plane to be gone', () => !isRunning(child));
+      await world.gateway.start();
       assert.equal(await world.gateway.stop(), 0);
       assert.deepEqual(machineState(namespace), before);
     });
   }
-});
 
-for (const victim of VICTIMS) {
-  test(`kill -9 while stopping: ${victim}`, { skip }, async (t) => {
+  test('a data plane without its parent says goodbye to the clients and ends', { skip }, async (t) => {
     const world = await worldOver(t, 'udp');
-    const namespace = world.lab.gateway;
-    const before = machineState(namespace);
     await world.gateway.start();
-    await world.connect();
-    const { parent, child } = await gatewayProcesses(world.gateway);
-    const from = world.gateway.log.mark();
-    world.gateway.signal('SIGTERM');
-    await world.gateway.log.waitFor(/"msg":"Stopping"/, { from });
-    kill(victim, parent, child);
-    await world.gateway.exited();
-    await waitFor('the data plane to be gone', () => !isRunning(child));
-    await world.gateway.start();
-    assert.equal(await world.gateway.stop(), 0);
-    assert.deepEqual(machineState(namespace), before);
-  });
-}
-
-test('a data plane without its parent says goodbye to the clients and ends', { skip }, async (t) => {
-  const world = await worldOver(t, 'udp');
-  await world.gateway.start();
-  const client = await world.connect();
-  const { child } = await gatewayProcesses(world.gateway);
-  const from = client.log.mark();
-  world.gateway.signal('SIGKILL');
-  await client.log.waitFor(/Connection reset command was pushed by server/, { from });
-  await waitFor('the data plane to end', () => !isRunning(child), 5_000);
-  await world.gateway.log.waitFor(/"reason":"the supervisor is gone"/);
-});
-
-test('a data plane that keeps dying is restarted at growing intervals', { skip }, async (t) => {
-  const world = await worldOver(t, 'udp');
-  await world.gateway.start();
-  const from = world.gateway.log.mark();
-  for (let count = 0; count < 4; count += 1) {
+    const client = await world.connect();
     const { child } = await gatewayProcesses(world.gateway);
-    process.kill(child, 'SIGKILL');
-    await waitFor('the data plane to be gone', () => !isRunning(child));
-  }
-  await gatewayProcesses(world.gateway);
-  const waits = (): readonly number[] =>
-    world.gateway.log.lines
-      .slice(from)
-      .filter((line) => line.includes('will be restarted'))
-      .map((line) => (JSON.parse(line) as { nextTryMs: number }).nextTryMs);
-  await waitFor('four restarts to be logged', () => waits().length >= 4);
-  assert.deepEqual(waits(), [250, 500, 1000, 2000]);
-  await world.connect();
+    const from = client.log.mark();
+    world.gateway.signal('SIGKILL');
+    await client.log.waitFor(/Connection reset command was pushed by server/, { from });
+    await waitFor('the data plane to end', () => !isRunning(child), 5_000);
+    await world.gateway.log.waitFor(/"reason":"the supervisor is gone"/);
+  });
+
+  test('a data plane that keeps dying is restarted at growing intervals', { skip }, async (t) => {
+    const world = await worldOver(t, 'udp');
+    await world.gateway.start();
+    const from = world.gateway.log.mark();
+    for (let count = 0; count < 4; count += 1) {
+      const { child } = await gatewayProcesses(world.gateway);
+      process.kill(child, 'SIGKILL');
+      await waitFor('the data plane to be gone', () => !isRunning(child));
+    }
+    await gatewayProcesses(world.gateway);
+    const waits = (): readonly number[] =>
+      world.gateway.log.lines
+        .slice(from)
+        .filter((line) => line.includes('will be restarted'))
+        .map((line) => (JSON.parse(line) as { nextTryMs: number }).nextTryMs);
+    await waitFor('four restarts to be logged', () => waits().length >= 4);
+    assert.deepEqual(waits(), [250, 500, 1000, 2000]);
+    await world.connect();
+  });
 });
 
 function worldOver(t: TestContext, transport: 'udp' | 'tcp'): Promise<World> {

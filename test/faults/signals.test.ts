@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import { closeSync, constants, openSync } from 'node:fs';
 import { execFileSync, spawn, type ChildProcess } from 'node:child_process';
 import { join } from 'node:path';
-import { test, type TestContext } from 'node:test';
+import { describe, test, type TestContext } from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { dataPlaneOf, gatewayProcesses, isRunning } from '../support/gateway-processes.ts';
 import { machineState } from '../support/machine-state.ts';
@@ -101,107 +101,110 @@ for (const { when, withEdit } of [
   );
 }
 
-for (const transport of ['udp', 'tcp'] as const) {
-  test(
-    `a data plane that stood still for longer than the keepalive loses nobody over ${transport}`,
-    { skip },
-    async (t) => {
-      // The clients' own patience is longer: what is tested is ours.
-      const world = await worldOver(t, transport, { pingMs: 500, pingRestartMs: 1_500 });
-      const client = await world.connect({
-        options: ['--pull-filter', 'ignore', 'ping-restart', '--ping-restart', '60'],
-      });
-      const { child } = await gatewayProcesses(world.gateway);
-      const [before] = world.gateway.connections();
-      process.kill(child, 'SIGSTOP');
-      await sleep(6_000);
-      process.kill(child, 'SIGCONT');
-      await waitFor('the target', () => world.lab.client().ping(TARGETS.vpc));
-      await sleep(2_000);
-      const active = world.gateway.connections().filter(({ status }) => status === 'active');
-      assert.deepEqual(
-        active.map(({ connectionId }) => connectionId),
-        [before?.connectionId],
-      );
-      assert.equal(client.keyExchanges(), 1);
-    },
-  );
-}
-
-test('clients that gave up while the data plane stood still come back', { skip }, async (t) => {
-  const world = await worldOver(t, 'udp', SHORT);
-  const client = await world.connect();
-  const { child } = await gatewayProcesses(world.gateway);
-  const from = client.log.mark();
-  process.kill(child, 'SIGSTOP');
-  await client.log.waitFor(/Inactivity timeout/, { from });
-  process.kill(child, 'SIGCONT');
-  await client.connected({ from });
-  await waitFor('the target', () => world.lab.client().ping(TARGETS.vpc));
-});
-
-test('the tunnel goes on while the parent stands still: traffic, a renewal, a new client', { skip }, async (t) => {
-  const world = await World.create(t, { clients: 2, timers: { ...SHORT, renegotiateMs: 3_000 } });
-  const profile = world.gateway.clientConfig({ client: 'late' });
-  const first = await world.connect();
-  const { parent } = await gatewayProcesses(world.gateway);
-  process.kill(parent, 'SIGSTOP');
-  try {
-    const from = first.keyExchanges();
-    await world.client({ index: 1, profile }).connected();
-    assert.ok(world.lab.client(1).ping(TARGETS.vpc));
-    await waitFor('a renewal', () => first.keyExchanges() > from);
-    assert.ok(world.lab.client(0).ping(TARGETS.vpc));
-  } finally {
-    process.kill(parent, 'SIGCONT');
-  }
-  const later = await waitFor(
-    'both connections',
-    () => world.gateway.connections().filter(({ status }) => status === 'active').length === 2,
-  );
-  assert.ok(later);
-  assert.equal(await world.gateway.stop(), 0);
-});
-
-for (const output of ['pipe', 'terminal'] as const) {
-  test(`a reader of the log that stops reading a ${output} stops nothing`, { skip, timeout: 90_000 }, async (t) => {
-    const world = await World.create(t, {
-      started: false,
-      manifests: {
-        ...DEFAULT_MANIFESTS,
-        'endpoint.yaml': yamlOf(
-          endpoint({ local: 'staff' }),
-          targetNetwork(),
-          ...users('staff', [{ name: 'alice', password: 'correct' }]),
-        ),
+// Nearly all of their time is standing still: two at once.
+describe('processes that stand still', { concurrency: 2 }, () => {
+  for (const transport of ['udp', 'tcp'] as const) {
+    test(
+      `a data plane that stood still for longer than the keepalive loses nobody over ${transport}`,
+      { skip },
+      async (t) => {
+        // The clients' own patience is longer: what is tested is ours.
+        const world = await worldOver(t, transport, { pingMs: 500, pingRestartMs: 1_500 });
+        const client = await world.connect({
+          options: ['--pull-filter', 'ignore', 'ping-restart', '--ping-restart', '60'],
+        });
+        const { child } = await gatewayProcesses(world.gateway);
+        const [before] = world.gateway.connections();
+        process.kill(child, 'SIGSTOP');
+        await sleep(6_000);
+        process.kill(child, 'SIGCONT');
+        await waitFor('the target', () => world.lab.client().ping(TARGETS.vpc));
+        await sleep(2_000);
+        const active = world.gateway.connections().filter(({ status }) => status === 'active');
+        assert.deepEqual(
+          active.map(({ connectionId }) => connectionId),
+          [before?.connectionId],
+        );
+        assert.equal(client.keyExchanges(), 1);
       },
-    });
-    const before = machineState(world.lab.gateway);
-    const unread = startUnread(world, output);
-    t.after(() => unread.kill('SIGKILL'));
-    await waitFor('the gateway', () => isServing(world), 20_000);
-    const credentials = { username: 'alice', password: 'correct' };
-    const client = await world.connect({ certificate: null, credentials });
-    // More than any buffer on the way holds.
-    const bad = yamlOf(...Array.from({ length: 500 }, (_, index) => rule(`10.0.${index}.1/8`)));
-    for (let round = 1; round <= 4; round += 1) {
-      world.gateway.write('rules.yaml', bad);
-      await waitFor('the refusal', () => refusalOf(world) !== null);
-      world.gateway.write('rules.yaml', yamlOf(rule('192.168.0.0/24')));
-      await waitFor('the good state', () => refusalOf(world) === null);
-    }
-    assert.ok(world.lab.client().ping(TARGETS.vpc));
+    );
+  }
+
+  test('clients that gave up while the data plane stood still come back', { skip }, async (t) => {
+    const world = await worldOver(t, 'udp', SHORT);
+    const client = await world.connect();
+    const { child } = await gatewayProcesses(world.gateway);
     const from = client.log.mark();
-    client.signal('SIGUSR1');
+    process.kill(child, 'SIGSTOP');
+    await client.log.waitFor(/Inactivity timeout/, { from });
+    process.kill(child, 'SIGCONT');
     await client.connected({ from });
-    const pid = gatewayPid(world);
-    process.kill(pid, 'SIGTERM');
-    await waitFor('the gateway to end', () => !isRunning(pid));
-    // The program that holds the terminal waits for its reader.
-    if (output === 'pipe') await waitFor('exit 0', () => unread.exitCode === 0);
-    assert.deepEqual(machineState(world.lab.gateway), before);
+    await waitFor('the target', () => world.lab.client().ping(TARGETS.vpc));
   });
-}
+
+  test('the tunnel goes on while the parent stands still: traffic, a renewal, a new client', { skip }, async (t) => {
+    const world = await World.create(t, { clients: 2, timers: { ...SHORT, renegotiateMs: 3_000 } });
+    const profile = world.gateway.clientConfig({ client: 'late' });
+    const first = await world.connect();
+    const { parent } = await gatewayProcesses(world.gateway);
+    process.kill(parent, 'SIGSTOP');
+    try {
+      const from = first.keyExchanges();
+      await world.client({ index: 1, profile }).connected();
+      assert.ok(world.lab.client(1).ping(TARGETS.vpc));
+      await waitFor('a renewal', () => first.keyExchanges() > from);
+      assert.ok(world.lab.client(0).ping(TARGETS.vpc));
+    } finally {
+      process.kill(parent, 'SIGCONT');
+    }
+    const later = await waitFor(
+      'both connections',
+      () => world.gateway.connections().filter(({ status }) => status === 'active').length === 2,
+    );
+    assert.ok(later);
+    assert.equal(await world.gateway.stop(), 0);
+  });
+
+  for (const output of ['pipe', 'terminal'] as const) {
+    test(`a reader of the log that stops reading a ${output} stops nothing`, { skip, timeout: 90_000 }, async (t) => {
+      const world = await World.create(t, {
+        started: false,
+        manifests: {
+          ...DEFAULT_MANIFESTS,
+          'endpoint.yaml': yamlOf(
+            endpoint({ local: 'staff' }),
+            targetNetwork(),
+            ...users('staff', [{ name: 'alice', password: 'correct' }]),
+          ),
+        },
+      });
+      const before = machineState(world.lab.gateway);
+      const unread = startUnread(world, output);
+      t.after(() => unread.kill('SIGKILL'));
+      await waitFor('the gateway', () => isServing(world), 20_000);
+      const credentials = { username: 'alice', password: 'correct' };
+      const client = await world.connect({ certificate: null, credentials });
+      // More than any buffer on the way holds.
+      const bad = yamlOf(...Array.from({ length: 500 }, (_, index) => rule(`10.0.${index}.1/8`)));
+      for (let round = 1; round <= 4; round += 1) {
+        world.gateway.write('rules.yaml', bad);
+        await waitFor('the refusal', () => refusalOf(world) !== null);
+        world.gateway.write('rules.yaml', yamlOf(rule('192.168.0.0/24')));
+        await waitFor('the good state', () => refusalOf(world) === null);
+      }
+      assert.ok(world.lab.client().ping(TARGETS.vpc));
+      const from = client.log.mark();
+      client.signal('SIGUSR1');
+      await client.connected({ from });
+      const pid = gatewayPid(world);
+      process.kill(pid, 'SIGTERM');
+      await waitFor('the gateway to end', () => !isRunning(pid));
+      // The program that holds the terminal waits for its reader.
+      if (output === 'pipe') await waitFor('exit 0', () => unread.exitCode === 0);
+      assert.deepEqual(machineState(world.lab.gateway), before);
+    });
+  }
+});
 
 /** Starts the world's gateway with its log going where nobody reads it. */
 function startUnread(world: World, output: 'pipe' | 'terminal'): ChildProcess {
