@@ -37,7 +37,7 @@ const started = performance.now();
 const reports: FileReport[] = [];
 
 const missing = missingForNamespaceTests();
-if (missing.length > 0 && suites.some(({ name }) => ['system', 'interop', 'faults'].includes(name))) {
+if (missing.length > 0 && suites.some(({ name }) => ['system', 'interop', 'hostile', 'faults'].includes(name))) {
   console.log(`The tests in namespaces are skipped, because this machine lacks: ${missing.join('; ')}`);
 }
 
