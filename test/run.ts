@@ -70,7 +70,10 @@ if (fuzzed > 0) console.log(`\n${fuzzed} fuzzed inputs`);
 console.log(`\n${reports.length} files in ${((performance.now() - started) / 1000).toFixed(0)} s`);
 if (skipped > 0) {
   console.log('\nSkipped:');
-  for (const { file, outcome } of all('skipped')) console.log(`  ${file}: ${outcome.name} (${outcome.detail})`);
+  for (const [reason, left] of Map.groupBy(all('skipped'), ({ outcome }) => outcome.detail)) {
+    console.log(`  ${reason}`);
+    for (const { file, outcome } of left) console.log(`    ${file}: ${outcome.name}`);
+  }
 }
 if (failed > 0) {
   console.log('\nFailed:');

@@ -9,12 +9,12 @@ export interface TestOutcome {
   readonly seconds: number;
 }
 
-/** A `node:test` reporter that writes TestOutcome lines; suites and todo tests are no outcomes. */
+/** A `node:test` reporter that writes TestOutcome lines. Suites are no outcomes, unless one is skipped as a whole. */
 export default async function* reportOutcomes(events: AsyncIterable<TestEvent>): AsyncGenerator<string> {
   for await (const event of events) {
     if (event.type !== 'test:pass' && event.type !== 'test:fail') continue;
     const { name, details, skip } = event.data;
-    if (details.type === 'suite') continue;
+    if (details.type === 'suite' && skip === undefined) continue;
     const outcome: TestOutcome = {
       name,
       result: event.type === 'test:fail' ? 'failed' : skip === undefined ? 'passed' : 'skipped',
