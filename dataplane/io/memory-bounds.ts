@@ -1,11 +1,10 @@
 import { readFileSync } from 'node:fs';
 import { freemem, totalmem } from 'node:os';
 import { join } from 'node:path';
-import { getHeapStatistics } from 'node:v8';
 
 /** One thing that memory may run into. */
 export interface MemoryBound {
-  readonly name: 'heap' | 'container' | 'machine' | 'data size' | 'address space';
+  readonly name: 'container' | 'machine' | 'data size' | 'address space';
   readonly usedBytes: number;
   readonly limitBytes: number;
 }
@@ -17,14 +16,13 @@ export interface MemoryPaths {
 }
 
 /**
- * What this process has taken, and may take, of everything that bounds it: the heap of the control thread, the memory of
- * its container (a pod's limit, systemd's MemoryMax), of the machine, and the limits of the process itself.
+ * What has been taken, and may be, of everything that bounds this process: the memory of its container (a pod's limit,
+ * systemd's MemoryMax), of the machine, and limits of its own. Not V8's: it collects garbage before it gives up, and
+ * until then garbage counts.
  */
 export function readMemoryBounds(paths: MemoryPaths = KERNEL): readonly MemoryBound[] {
-  const { used_heap_size: usedBytes, heap_size_limit: limitBytes } = getHeapStatistics();
   const total = totalmem();
   return [
-    { name: 'heap', usedBytes, limitBytes },
     { name: 'machine', usedBytes: total - freemem(), limitBytes: total },
     ...container(paths, total),
     ...processLimits(paths),

@@ -147,7 +147,7 @@ export class Metrics {
     gauge('snapshot_age_seconds', 'Since the snapshot in force was compiled', () =>
       Math.max(0, (sources.now() - sources.snapshot().compiledAt) / 1000),
     );
-    gauge('memory_short', '1 while new sessions are refused for want of memory', () =>
+    gauge('memory_short', '1 while sessions are held to fewer for want of memory', () =>
       sources.isMemoryShort() ? 1 : 0,
     );
     gauge('password_checks_waiting', 'Logins that wait for their password check', sources.passwordChecksWaiting);

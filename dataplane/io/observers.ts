@@ -136,8 +136,8 @@ export class Observers {
 
   onMemory(short: MemoryBound | null): void {
     this.#isMemoryShort = short !== null;
-    if (short === null) this.#security.warn({}, 'Memory suffices again: new sessions are taken');
-    else this.#security.warn({ ...short }, 'Memory is short: no new sessions are taken');
+    if (short === null) this.#security.warn({}, 'Memory suffices again');
+    else this.#security.warn({ ...short }, 'Memory is short: newcomers wait until others have left');
   }
 
   onFault(error: unknown, input: string): void {

@@ -33,8 +33,11 @@ export class EngineState {
   now: Instant = 0 as Instant;
   /** Plaintext of unfinished key-method messages, bytes over all peers. */
   handshakeBytes = 0;
-  /** No new sessions then; those that are there go on, and renew. */
-  isMemoryShort = false;
+  /**
+   * While memory is short, sessions there may be with those that begin; those that are there go on, and renew. What one
+   * that ended gives back stays with the process and serves the next, but for some that no longer fits.
+   */
+  sessionsMax = Infinity;
   phase: 'serving' | 'draining' | 'drained' = 'serving';
   #outputs: Output[] = [];
   readonly #touched = new Set<Peer>();

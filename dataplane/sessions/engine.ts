@@ -131,7 +131,7 @@ export class Engine {
         this.#onNotification(input.notification);
         return;
       case 'memory':
-        state.isMemoryShort = input.isShort;
+        state.sessionsMax = input.isShort ? Math.floor(state.peers.size * SHARE_WHEN_SHORT) : Infinity;
         return;
       case 'terminate':
         this.#terminate(input.connectionId);
@@ -187,7 +187,7 @@ export class Engine {
         state.emit({ kind: 'transmit', remote, bytes: admission.packet });
         return;
       case 'start': {
-        if (state.isMemoryShort) {
+        if (state.peers.size >= state.sessionsMax) {
           state.refused(remote, 'memory-short');
           if (remote.kind === 'tcp') this.#closeTcpOpening(remote.key);
           return;
@@ -213,7 +213,7 @@ export class Engine {
 
   #onTransportOpened(remote: Remote): void {
     const state = this.#state;
-    if (state.isMemoryShort) {
+    if (state.peers.size >= state.sessionsMax) {
       state.refused(remote, 'memory-short');
       state.emit({ kind: 'closeTransport', remote });
       return;
@@ -371,6 +371,8 @@ export interface EngineStats {
   readonly drops: ReadonlyMap<string, number>;
 }
 
+/** Of the sessions there were when memory became short. */
+const SHARE_WHEN_SHORT = 0.9;
 const HARMLESS_DROPS: ReadonlySet<string> = new Set([
   'replayed',
   'beyond-window',

@@ -3,6 +3,28 @@ import { test } from 'node:test';
 import { dataPlaneConfig } from '../support/data-plane-configs.ts';
 import { SimulatedWorld } from '../support/simulated-world.ts';
 
+test('who leaves while memory is short makes room for a newcomer, but for a tenth', () => {
+  const world = new SimulatedWorld();
+  const clients = Array.from({ length: 10 }, (_, index) => world.connect({ name: `user-${index}` }));
+  world.feed({ kind: 'memory', isShort: true });
+  const leave = (client = clients.pop()): void => {
+    client?.handle({ kind: 'controlText', text: 'EXIT' });
+    world.advance(10_000);
+  };
+  const tryToEnter = (name: string): boolean => {
+    const client = world.client({ name });
+    client.start();
+    world.advance(5_000);
+    client.isMute = true;
+    return client.machine.isConnected;
+  };
+  leave();
+  assert.equal(tryToEnter('too early'), false);
+  leave();
+  assert.equal(tryToEnter('in time'), true);
+  assert.equal(tryToEnter('too late'), false);
+});
+
 for (const transport of ['udp', 'tcp'] as const) {
   test(`while memory is short, those who are there stay and renew, and newcomers are refused by name (${transport})`, () => {
     const world = new SimulatedWorld({ config: dataPlaneConfig({ snapshot: { transport } }) });

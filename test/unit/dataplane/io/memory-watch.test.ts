@@ -10,7 +10,7 @@ const MIB = 1024 * 1024;
 const POD = '0::/kubepods/pod1/main\n';
 const FOLDER = 'cgroup/kubepods/pod1/main';
 
-/** The bounds that the kernel's files, by path, say; heap and machine are this process's own. */
+/** The bounds that the kernel's files, by path, say; the machine is this one. */
 function boundsFrom(t: TestContext, files: Readonly<Record<string, string>>): readonly MemoryBound[] {
   const folder = mkdtempSync(join(tmpdir(), 'memory-bounds-'));
   t.after(() => rmSync(folder, { recursive: true }));
@@ -19,18 +19,12 @@ function boundsFrom(t: TestContext, files: Readonly<Record<string, string>>): re
     writeFileSync(join(folder, path), text);
   }
   const bounds = readMemoryBounds({ process: join(folder, 'self'), controlGroups: join(folder, 'cgroup') });
-  return bounds.filter(({ name }) => name !== 'heap' && name !== 'machine');
+  return bounds.filter(({ name }) => name !== 'machine');
 }
 
-test('reads this very process: heap and machine have bounds', () => {
-  const bounds = readMemoryBounds();
-  for (const name of ['heap', 'machine'] as const) {
-    const bound = bounds.find((candidate) => candidate.name === name);
-    assert.ok(
-      bound !== undefined && bound.usedBytes > MIB && bound.usedBytes < bound.limitBytes,
-      JSON.stringify(bound),
-    );
-  }
+test('the machine is a bound', () => {
+  const bound = readMemoryBounds().find(({ name }) => name === 'machine');
+  assert.ok(bound !== undefined && bound.usedBytes > MIB && bound.usedBytes < bound.limitBytes, JSON.stringify(bound));
 });
 
 test('a container counts without the pages of files that can be given up', (t) => {
@@ -97,7 +91,6 @@ test('keeps back at least 24 MiB, 64 of a limit of the process, and never more t
   };
   for (const [name, limitMib, keptMib] of [
     ['container', 128, 24],
-    ['heap', 256, 24],
     ['container', 1024, 51.2],
     ['machine', 65_536, 128],
     ['data size', 256, 64],
