@@ -5,7 +5,6 @@ import { test } from 'node:test';
 import { waitForProgress } from '../support/flows.ts';
 import { gatewayProcesses } from '../support/gateway-processes.ts';
 import { endpoint, rule, secret, targetNetwork, users, yamlOf } from '../support/manifests.ts';
-import { machineState } from '../support/machine-state.ts';
 import { TARGETS } from '../support/netns.ts';
 import { skipWithoutNamespaces } from '../support/requirements.ts';
 import { waitFor } from '../support/wait.ts';
@@ -66,29 +65,6 @@ test('[C113] each connection writes log lines with the guide’s keys where logg
   assert.match(entry['connection-start-time'] ?? '', /^\d{4}-\d\d-\d\d \d\d:\d\d:\d\d$/);
 });
 
-test('stopping undoes everything on the machine', { skip }, async (t) => {
-  const world = await World.create(t, { started: false });
-  const before = machineState(world.lab.gateway);
-  await world.gateway.start();
-  await world.connect();
-  assert.notDeepEqual(machineState(world.lab.gateway), before, 'the comparison sees what a gateway adds');
-  assert.equal(await world.gateway.stop(), 0);
-  assert.deepEqual(machineState(world.lab.gateway), before);
-});
-
-test('a gateway that was killed is cleaned up after by the next one', { skip }, async (t) => {
-  const world = await World.create(t, { started: false });
-  const before = machineState(world.lab.gateway);
-  await world.gateway.start();
-  world.gateway.signal('SIGKILL');
-  await world.gateway.exited();
-  await world.gateway.start();
-  await world.connect();
-  assert.ok(await world.agent().reaches(TARGETS.vpc));
-  assert.equal(await world.gateway.stop(), 0);
-  assert.deepEqual(machineState(world.lab.gateway), before);
-});
-
 test('[C17] a manifest with a finding stops the start, with file and line', { skip }, async (t) => {
   const world = await World.create(t, {
     started: false,
@@ -130,22 +106,6 @@ test('private keys in the state folder are readable by root alone', { skip }, as
   assert.equal(statSync(world.gateway.stateDir).mode & 0o777, 0o700);
   const path = join(world.gateway.stateDir, CLIENT_KEY);
   assert.equal(statSync(path).mode & 0o777, 0o600);
-});
-
-test('the data plane runs without root, capabilities or a way back', { skip }, async (t) => {
-  const world = await World.create(t);
-  const statuses = world.lab.gateway
-    .must('sh', '-c', `for pid in $(ip netns pids ${world.lab.gateway.name}); do cat /proc/$pid/status; echo --; done`)
-    .split('--\n')
-    .filter((status) => /^Uid:\t65532\t65532\t65532\t65532$/m.test(status));
-  assert.ok(statuses.length > 0, 'a process runs as 65532');
-  for (const status of statuses) {
-    assert.match(status, /^CapPrm:\t0+$/m);
-    assert.match(status, /^CapEff:\t0+$/m);
-    assert.match(status, /^CapBnd:\t0+$/m);
-    assert.match(status, /^NoNewPrivs:\t1$/m);
-    assert.match(status, /^Groups:\t\s*(65532)?\s*$/m);
-  }
 });
 
 test('the data plane is started with the OpenSSL configuration that leaves no ticket to make', { skip }, async (t) => {

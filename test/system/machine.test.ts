@@ -1,24 +1,14 @@
 // What a gateway does to the machine it runs on, and what is left of it afterwards.
 import assert from 'node:assert/strict';
 import { execFileSync, spawnSync } from 'node:child_process';
-import { once } from 'node:events';
-import {
-  closeSync,
-  existsSync,
-  mkdirSync,
-  mkdtempSync,
-  openSync,
-  readFileSync,
-  rmdirSync,
-  symlinkSync,
-  writeFileSync,
-} from 'node:fs';
+import { existsSync, mkdirSync, mkdtempSync, readFileSync, rmdirSync, symlinkSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { test, type TestContext } from 'node:test';
 import { gatewayNames } from '../../dataplane/net-setup/gateway-names.ts';
 import { processIdentity } from '../../standalone/process-identity.ts';
 import { Gateway } from '../support/gateway.ts';
+import { machineState } from '../support/machine-state.ts';
 import { endpoint, route, rule, targetNetwork, yamlOf } from '../support/manifests.ts';
 import { Lab, TARGETS, type Namespace } from '../support/netns.ts';
 import { skipWithoutNamespaces } from '../support/requirements.ts';
@@ -51,21 +41,6 @@ async function connected(gateway: Gateway, lab: Lab, index = 0): Promise<StockCl
   const profile = gateway.clientConfig({ client: `client-${index + 1}` });
   const client = new StockClient({ namespace: lab.client(index), folder: lab.folder, name: `c${index}`, profile });
   return client.connected();
-}
-
-/** Everything of the machine that a gateway may touch. */
-function machineState(namespace: Namespace): Readonly<Record<string, string>> {
-  return {
-    links: namespace.must('ip', '-o', 'link', 'show'),
-    addresses: namespace.must('ip', '-o', '-4', 'addr', 'show'),
-    routes: namespace.must('ip', '-4', 'route', 'show', 'table', 'all'),
-    rules: namespace.must('nft', 'list', 'ruleset'),
-    forwarding: forwarding(namespace),
-  };
-}
-
-function forwarding(namespace: Namespace): string {
-  return namespace.must('sh', '-c', 'grep . /proc/sys/net/ipv4/conf/*/forwarding');
 }
 
 function forwards(namespace: Namespace, name: string): boolean {
@@ -125,21 +100,6 @@ test('a data plane that hangs on after its parent was killed is ended by the nex
   const second = await running(t, options);
   assert.equal(processIdentity(child), undefined);
   assert.equal(await second.stop(), 0);
-});
-
-test('a killed data plane is started again on the same port, and clients come back', { skip }, async (t) => {
-  const world = lab(t);
-  const gateway = await running(t, {
-    lab: world,
-    manifests: { 'all.yaml': yamlOf(endpoint({ transport: 'tcp' }), targetNetwork(), rule('192.168.0.0/24')) },
-  });
-  const client = await connected(gateway, world);
-  const from = client.log.mark();
-  const first = dataPlanePid(gateway);
-  process.kill(first, 'SIGKILL');
-  await client.connected({ from, timeoutMs: 20_000 });
-  assert.notEqual(dataPlanePid(gateway), first);
-  assert.ok(world.client().ping(TARGETS.vpc));
 });
 
 test('forwarding is on for every interface but loopback, also for those that come later', { skip }, async (t) => {
@@ -274,37 +234,6 @@ test('the data plane has no user, capability or privilege left', { skip }, async
   for (const set of ['CapInh', 'CapPrm', 'CapEff', 'CapBnd', 'CapAmb'])
     assert.match(status, new RegExp(`^${set}:\t0+$`, 'm'));
   assert.match(status, /^NoNewPrivs:\t1$/m);
-});
-
-test('a reader of the log that stops reading stops nothing', { skip }, async (t) => {
-  const world = lab(t);
-  const gateway = new Gateway({ lab: world, manifests: MANIFESTS });
-  const fifo = join(world.folder, 'log');
-  execFileSync('mkfifo', [fifo]);
-  // Open for reading as well, so that it exists, but nobody ever reads.
-  const log = openSync(fifo, 'r+');
-  t.after(() => closeSync(log));
-  const options = ['standalone', '--manifests', gateway.manifests, '--state-dir', gateway.stateDir, '--auto-pki'];
-  const child = world.gateway.spawn(join(ROOT, 'bin', 'clientvpn'), options, { stdio: ['ignore', log, 'inherit'] });
-  const ended = once(child, 'exit');
-  const socket = join(gateway.stateDir, 'command.sock');
-  await waitFor('the gateway', () => existsSync(socket) && gateway.status().state === 'Ready', 20_000);
-  // A pipe takes 64 kB; each refused edit logs about 40 kB.
-  const long = Array.from({ length: 400 }, (_, index) => rule(`10.0.${index % 250}.1/24`, `group ${index}`));
-  for (let round = 0; round < 5; round += 1) {
-    gateway.write('all.yaml', yamlOf(endpoint(), targetNetwork(), ...long, rule('10.0.0.1/8', `round ${round}`)));
-    await waitFor('the refusal', () =>
-      gateway
-        .status()
-        .refused?.findings.some((one) => one.includes(`round-${round}`) || one.includes(`round ${round}`)),
-    );
-  }
-  const client = await connected(gateway, world);
-  assert.ok(world.client().ping(TARGETS.vpc));
-  child.kill('SIGTERM');
-  const [status] = (await ended) as [number | null];
-  assert.equal(status, 0);
-  await client.log.waitFor(/server-pushed-connection-reset/);
 });
 
 test('a full disk is reported and cuts nobody off', { skip }, async (t) => {
