@@ -137,7 +137,7 @@ test('a data plane at a limit of its memory refuses newcomers, keeps its clients
   const exchanges = client.keyExchanges();
   const pings = new PingWatch(world.lab.client(), TARGETS.vpc);
   await crowd.login(0, CROWD, 150);
-  await world.gateway.log.waitFor(/"name":"data size".*"msg":"Memory is short"/);
+  await world.gateway.log.waitFor(/"name":"data size".*"msg":"Memory is short: newcomers wait/);
   await world.gateway.log.waitFor(/"reason":"memory-short".*"msg":"Refused session start"/);
   const { connected } = await crowd.state();
   t.diagnostic(`${connected} of ${CROWD} found room`);
