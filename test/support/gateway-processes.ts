@@ -19,7 +19,8 @@ export async function gatewayProcesses(gateway: Gateway): Promise<GatewayProcess
 
 /** The data plane of a parent; undefined while it has none. */
 export function dataPlaneOf(parent: number): number | undefined {
-  return childrenOf(parent).find((pid) => readOrEmpty(`/proc/${pid}/cmdline`).includes('dataplane/main'));
+  // Its program alone is also named by the look whether its user may read it.
+  return childrenOf(parent).find((pid) => readOrEmpty(`/proc/${pid}/cmdline`).includes('--channel-fd'));
 }
 
 export function isRunning(pid: number): boolean {
