@@ -7,12 +7,12 @@ import { join } from 'node:path';
 import { test, type TestContext } from 'node:test';
 import { gatewayNames } from '../../dataplane/net-setup/gateway-names.ts';
 import { processIdentity } from '../../standalone/process-identity.ts';
+import { runAsNobody } from '../support/as-nobody.ts';
 import { Gateway } from '../support/gateway.ts';
 import { machineState } from '../support/machine-state.ts';
 import { endpoint, route, rule, targetNetwork, yamlOf } from '../support/manifests.ts';
 import { Lab, TARGETS, type Namespace } from '../support/netns.ts';
 import { skipWithoutNamespaces } from '../support/requirements.ts';
-import { ROOT } from '../support/source-tree.ts';
 import { StockClient } from '../support/stock-client.ts';
 import { waitFor } from '../support/wait.ts';
 
@@ -311,9 +311,8 @@ test('an edit during the start and one while the data plane is restarting both c
 });
 
 test('without root the command says so', { skip }, () => {
-  const unprivileged = ['--reuid=65534', '--regid=65534', '--clear-groups', '--', join(ROOT, 'bin', 'clientvpn')];
   const options = ['standalone', '--manifests', '/', '--state-dir', '/tmp/nobody-state'];
-  const result = spawnSync('setpriv', [...unprivileged, ...options], { encoding: 'utf8', cwd: '/' });
+  const result = runAsNobody(['./bin/clientvpn', ...options]);
   assert.equal(result.status, 2);
   assert.match(result.stderr, /root.*sudo/);
 });

@@ -15,6 +15,7 @@ import {
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { test, type TestContext } from 'node:test';
+import { runAsNobody } from '../support/as-nobody.ts';
 import { LogLines } from '../support/log-lines.ts';
 import { machineState } from '../support/machine-state.ts';
 import { skipWithoutNamespaces } from '../support/requirements.ts';
@@ -62,8 +63,8 @@ test('make build has npm run on the pinned Node, and links that even if npm has 
 test('make run without root or without a TUN device says what to do', { skip }, () => {
   const quickstart = [process.execPath, join(ROOT, 'standalone', 'quickstart.ts')];
   const options = { encoding: 'utf8', cwd: '/' } as const;
-  const unprivileged = ['--reuid=65534', '--regid=65534', '--clear-groups', '--', ...quickstart];
-  const asUser = spawnSync('setpriv', unprivileged, options);
+  const node = `./node_modules/node-linux-${process.arch}/bin/node`;
+  const asUser = runAsNobody([node, './standalone/quickstart.ts']);
   assert.equal(asUser.status, 1);
   assert.match(asUser.stderr, /needs root.*\n.*sudo make run/);
   const hide = 'mount -t tmpfs tmpfs /dev/net && exec "$@"';
