@@ -97,6 +97,7 @@ export class Session {
   #mayRenew = false;
   #clientRenewalFromMs = -Infinity;
   #untold: string[] = [];
+  #farewell: string | undefined;
 
   constructor(options: SessionOptions) {
     this.#options = options;
@@ -177,10 +178,14 @@ export class Session {
 
   /** Sends a last message. While a renewal runs, 2.x listens to the new key alone and OpenVPN 3 to the old: both hear it. */
   sayFarewell(text: string): void {
-    for (const key of this.#negotiating?.isHeard === true ? [this.#negotiating, this.#current] : [this.#current]) {
-      key.send.hurry();
-      this.say(key, text);
-    }
+    this.#farewell = text;
+    if (this.#negotiating?.isHeard === true) this.#sayLast(this.#negotiating, text);
+    this.#sayLast(this.#current, text);
+  }
+
+  #sayLast(key: KeyState, text: string): void {
+    key.send.hurry();
+    this.say(key, text);
   }
 
   /**
@@ -292,7 +297,11 @@ export class Session {
     // What TLS says to that comes within this turn, and acknowledgements ride on it.
     if (isTlsBusy && key.receive.pendingAcks < LONE_ACKS) this.#sendDue(key, nowMs);
     else this.#flush(key, nowMs);
-    if (known === undefined) this.#port.onClientRenewal(key);
+    if (known === undefined) {
+      this.#port.onClientRenewal(key);
+      // From now on it hears nothing under the key before.
+      if (this.#farewell !== undefined) this.#sayLast(key, this.#farewell);
+    }
     if (key.becomeActive()) this.#activate(key);
     return verdict;
   }

@@ -15,11 +15,23 @@ import { completeRenewal } from './renewal.ts';
 
 /** Takes a client's half of the key exchange: answers it in any case, then has the client's claim judged. */
 export function onKeyMethod(state: EngineState, peer: Peer, key: KeyState, message: KeyMethodMessage): void {
-  releaseKeyMethodBytes(state, key);
-  const { session } = peer;
-  const purpose = key === session.current ? 'login' : 'renewal';
+  const purpose = key === peer.session.current ? 'login' : 'renewal';
   const refusal = purpose === 'login' ? readClient(peer, message) : undefined;
-  session.answerKeyMethod(
+  answerKeyMethod(state, peer, key, message);
+  // Needed once: what holds for the session's life is the identity that a login makes of it.
+  const certificate = peer.certificates.get(key.tls) ?? null;
+  peer.certificates.delete(key.tls);
+  if (purpose === 'login') peer.presented = certificate;
+
+  const denial = message.credentialsTooLong ? TOO_LONG : (refusal ?? (purpose === 'login' ? closed(state) : undefined));
+  if (denial === undefined) ask(state, peer, { key, purpose, message, certificate });
+  else deny(state, peer, purpose, { ...denial, certificateRefused: isStranger(state, certificate) });
+}
+
+/** Sends our half of the key exchange: whatever becomes of the claim, the client can hear of it then. */
+export function answerKeyMethod(state: EngineState, peer: Peer, key: KeyState, message: KeyMethodMessage): void {
+  releaseKeyMethodBytes(state, key);
+  peer.session.answerKeyMethod(
     key,
     { random1: state.options.random(32), random2: state.options.random(32) },
     serverOptionsText({
@@ -29,16 +41,8 @@ export function onKeyMethod(state: EngineState, peer: Peer, key: KeyState, messa
       tunMtuBytes: TUN_MTU_BYTES,
     }),
   );
-  // Needed once: what holds for the session's life is the identity that a login makes of it.
-  const certificate = peer.certificates.get(key.tls) ?? null;
-  peer.certificates.delete(key.tls);
-  if (purpose === 'login') peer.presented = certificate;
   // What stays for the key derivation must not hold the password.
   key.client = { ...message, password: '' };
-
-  const denial = message.credentialsTooLong ? TOO_LONG : (refusal ?? (purpose === 'login' ? closed(state) : undefined));
-  if (denial === undefined) ask(state, peer, { key, purpose, message, certificate });
-  else deny(state, peer, purpose, { ...denial, certificateRefused: isStranger(state, certificate) });
 }
 
 /** Has the claim of a client judged. */

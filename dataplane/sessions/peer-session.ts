@@ -3,7 +3,7 @@ import type { SessionStart } from './admission.ts';
 import { cancelLogin, closePeer, endPeer, releaseKeyMethodBytes } from './ending.ts';
 import type { Remote } from './engine-io.ts';
 import type { EngineState } from './engine-state.ts';
-import { onKeyMethod, proceed } from './login.ts';
+import { answerKeyMethod, onKeyMethod, proceed } from './login.ts';
 import { onAnswer } from './login-dialogue.ts';
 import { Peer, remoteText } from './peer.ts';
 import { answerPushRequest } from './pushing.ts';
@@ -69,6 +69,8 @@ function portOf(state: EngineState, peer: Peer): SessionPort {
     onClientRenewal: () => onClientRenewal(peer),
     onKeyMethod(key, message) {
       if (peer.phase === 'opening' || peer.phase === 'connected') onKeyMethod(state, peer, key, message);
+      // A client that renews hears our last words under the new key alone.
+      else if (peer.phase === 'lingering') answerKeyMethod(state, peer, key, message);
     },
     onActive: () => proceed(state, peer),
     onMessage: (_key, message) => onMessage(state, peer, message),

@@ -109,6 +109,26 @@ test('sends on the newest key once it renews again itself', () => {
   assert.equal(world.tunnel.peers.get(0)?.primary?.material.keyId, 1);
 });
 
+for (const [when, ms] of [
+  ['that has just begun', 20],
+  ['that the gateway has not heard of yet', 1],
+] as const) {
+  test(`says its last words under the key of a renewal ${when}, too`, () => {
+    const world = new SimulatedWorld();
+    const client = world.connect();
+    // As 2.x does while it renews.
+    const receive = client.receive.bind(client);
+    client.receive = (bytes) => {
+      if (decodePlain(bytes).keyId === 1) receive(bytes);
+    };
+    client.handle({ kind: 'renew' });
+    world.advance(ms);
+    world.feed({ kind: 'shutdown', limitMs: 5_000 });
+    world.advance(4_000);
+    assert.match(client.closed ?? '', /^RESTART/);
+  });
+}
+
 test('[P91] counts keys 1 to 7 and then from 1 again, each working', () => {
   const world = new SimulatedWorld({ timers: { renegotiateMs: 0 } });
   const client = world.connect({ config: { keySwitchMs: 1_000 } });
