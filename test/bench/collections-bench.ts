@@ -37,9 +37,11 @@ export async function benchCollections(context: BenchContext): Promise<void> {
   let sent = 0;
   for (let run = 0; run < runs; run++) {
     for (const direction of ['in', 'out'] as const) {
-      const flow = stream(lane.clients[1], direction, seconds + 1);
-      const round = await pings(lane.clients[0], (seconds * 1000) / INTERVAL_MS, INTERVAL_MS);
-      bytes += (await flow).bytes;
+      const [flow, round] = await Promise.all([
+        stream(lane.clients[1], direction, seconds + 1),
+        pings(lane.clients[0], (seconds * 1000) / INTERVAL_MS, INTERVAL_MS),
+      ]);
+      bytes += flow.bytes;
       small += (await packets(lane.clients[1], direction, seconds)).packets;
       lost += round.lost;
       sent += round.sent;
