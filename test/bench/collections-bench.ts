@@ -25,7 +25,10 @@ export async function benchCollections(context: BenchContext): Promise<void> {
   const recorder = `data:text/javascript;base64,${Buffer.from(RECORDER).toString('base64')}`;
   const lane = await context.lane('gc');
   const server = await context.start(
-    () => startOurServer(lane, 'udp', { environment: { NODE_OPTIONS: `--import=${recorder}` } }),
+    async () => {
+      const started = await startOurServer(lane, 'udp', { environment: { NODE_OPTIONS: `--import=${recorder}` } });
+      return { ...started, name: 'clientvpn, udp, recorded' };
+    },
     ({ gateway }) => gateway.clientConfig({ client: 'bench' }),
   );
   if (server === undefined) return;
