@@ -26,6 +26,9 @@ const SUITES: readonly Suite[] = [
   { name: 'faults', concurrency: 1, fileTimeoutS: 600 },
 ];
 
+/** Inputs that CI feeds to what it fuzzes. */
+const FUZZED_AT_LEAST = 1_000_000;
+
 const root = join(import.meta.dirname, '..');
 const arguments_ = process.argv.slice(2);
 const suites = SUITES.some(({ name }) => name === arguments_[0])
@@ -81,9 +84,12 @@ if (failed > 0) {
 }
 const leftOut = insideCi && (missing.length > 0 || skipped > 0);
 if (leftOut) console.log('\nIn CI nothing may be left out: the run counts as failed.');
+const isWholeRun = suites.length > 1 && nameParts.length === 0;
+const fuzzedTooLittle = insideCi && isWholeRun && fuzzed < FUZZED_AT_LEAST;
+if (fuzzedTooLittle) console.log(`\nFewer than ${FUZZED_AT_LEAST} fuzzed inputs: the run counts as failed.`);
 if (reports.length === 0) console.log('\nNo test file matches.');
 console.log(`\n${count('passed')} passed, ${failed} failed, ${skipped} skipped`);
-process.exit(failed > 0 || leftOut || reports.length === 0 ? 1 : 0);
+process.exit(failed > 0 || leftOut || fuzzedTooLittle || reports.length === 0 ? 1 : 0);
 
 function testFilesOf(suite: Suite): string[] {
   const folder = join(root, 'test', suite.name);
