@@ -7,26 +7,34 @@ export interface MemoryWatchOptions {
 }
 
 /**
- * Looks several times a second whether there is room for more clients. What is kept back is for those who are there:
- * their renewals, and a collection of garbage. Beyond a limit the process would be killed, and everybody with it.
+ * Looks several times a second whether there is room for more clients, once a second while there is plenty. What is kept
+ * back is for those who are there: their renewals, and a collection of garbage. Beyond a limit the process would be
+ * killed, and everybody with it.
  */
 export class MemoryWatch {
   readonly #options: MemoryWatchOptions;
   readonly #timer: NodeJS.Timeout;
   #isShort = false;
+  #looksToSkip = 0;
 
   constructor(options: MemoryWatchOptions) {
     this.#options = options;
-    this.look();
-    this.#timer = setInterval(() => this.look(), INTERVAL_MS);
+    this.#look();
+    this.#timer = setInterval(() => this.#look(), INTERVAL_MS);
   }
 
-  look(): void {
+  #look(): void {
+    if (this.#looksToSkip > 0) {
+      this.#looksToSkip -= 1;
+      return;
+    }
+    const bounds = this.#options.read();
+    const isWithin = (factor: number) => (bound: MemoryBound) =>
+      bound.limitBytes - bound.usedBytes < factor * keptBackBytes(bound);
+    // A look opens half a dozen files. Logins take some 20 MB in a second, less than what lies between.
+    this.#looksToSkip = bounds.some(isWithin(PLENTY)) ? 0 : SKIPPED_LOOKS;
     // Once short it must get clearly better, lest every client that leaves lets in the next.
-    const factor = this.#isShort ? RELIEF : 1;
-    const short = this.#options
-      .read()
-      .find((bound) => bound.limitBytes - bound.usedBytes < factor * keptBackBytes(bound));
+    const short = bounds.find(isWithin(this.#isShort ? RELIEF : 1));
     if ((short !== undefined) === this.#isShort) return;
     this.#isShort = short !== undefined;
     this.#options.onChange(short ?? null);
@@ -46,3 +54,5 @@ function keptBackBytes({ name, limitBytes }: MemoryBound): number {
 const MIB = 1024 * 1024;
 const INTERVAL_MS = 250;
 const RELIEF = 1.5;
+const PLENTY = 4;
+const SKIPPED_LOOKS = 3;

@@ -81,6 +81,32 @@ test('says once that memory is short and of what, and once that it suffices, wit
   assert.deepEqual(after(470), ['container', null]);
 });
 
+test('looks once a second while there is plenty, and four times otherwise', (t) => {
+  t.mock.timers.enable({ apis: ['setInterval'] });
+  let used = 100 * MIB;
+  let looks = 0;
+  const watch = new MemoryWatch({
+    read: () => {
+      looks += 1;
+      return [{ name: 'container', usedBytes: used, limitBytes: 512 * MIB }];
+    },
+    onChange: () => undefined,
+  });
+  t.after(() => watch.close());
+  const looksIn = (seconds: number): number => {
+    looks = 0;
+    for (let quarter = 0; quarter < 4 * seconds; quarter++) t.mock.timers.tick(250);
+    return looks;
+  };
+  assert.equal(looksIn(5), 5);
+  // Four twentieths of 512 MiB are 102.4.
+  used = 409 * MIB;
+  assert.equal(looksIn(5), 5);
+  used = 410 * MIB;
+  looksIn(1);
+  assert.equal(looksIn(5), 20);
+});
+
 test('keeps back at least 24 MiB, 64 of a limit of the process, and never more than 128', (t) => {
   t.mock.timers.enable({ apis: ['setInterval'] });
   const isShort = (name: MemoryBound['name'], limitMib: number, leftMib: number): boolean => {

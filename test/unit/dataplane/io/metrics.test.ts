@@ -48,6 +48,12 @@ suite('Metrics', () => {
     assert.ok((await value('clientvpn_event_loop_lag_seconds', 'quantile="0.99"')) !== undefined);
   });
 
+  test('no lag is shown that is not measured', async () => {
+    const { text } = await metrics.exposition();
+    const lags = [...text.matchAll(/^# TYPE (\S*event_?loop_lag\S*) /gm)].map((match) => match[1]);
+    assert.deepEqual(new Set(lags), new Set(['nodejs_eventloop_lag_seconds', 'clientvpn_event_loop_lag_seconds']));
+  });
+
   test('totals kept elsewhere follow their source', async () => {
     assert.equal(await value('clientvpn_drops_total', 'reason="BadTag"'), 3);
     drops = { BadTag: 10 };
