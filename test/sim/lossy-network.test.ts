@@ -41,18 +41,22 @@ for (const [name, noise] of [
   });
 }
 
-for (const { drop, share } of [
-  { drop: 0.1, share: 0.95 },
-  { drop: 0.2, share: 0.8 },
+// The gateway repeats after 2, 6, 14 and 30 s, as a client does by itself: what is lost four times takes longer. With the
+// files we export a client begins with 1 s.
+for (const { drop, retransmitMs, share } of [
+  { drop: 0.1, retransmitMs: 2_000, share: 0.95 },
+  { drop: 0.2, retransmitMs: 2_000, share: 0.8 },
+  { drop: 0.2, retransmitMs: 1_000, share: 0.93 },
 ]) {
-  // Both ends repeat after 2, 6, 14 and 30 s, as the protocol has it: what is lost four times takes longer.
-  test(`with ${drop * 100} % lost each way, ${share * 100} % of clients and more are in within 30 s`, (context) => {
+  test(`${drop * 100} % lost each way, first repeated after ${retransmitMs} ms: ${share * 100} % are in within 30 s`, (context) => {
     const noise = { drop, duplicate: 0, corrupt: 0, latencyMs: 20, jitterMs: 0 };
     let connected = 0;
     const seeds = Array.from({ length: 10 }, (_, index) => index + 1);
     for (const seed of seeds) {
       const world = new SimulatedWorld({ seed, noise });
-      const clients = Array.from({ length: 30 }, (_, index) => world.client({ name: `user-${index}` }));
+      const clients = Array.from({ length: 30 }, (_, index) =>
+        world.client({ name: `user-${index}`, config: { retransmitMs } }),
+      );
       for (const client of clients) client.start();
       world.advance(30_000);
       connected += clients.filter(({ machine }) => machine.isConnected).length;
