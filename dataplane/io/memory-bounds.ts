@@ -30,19 +30,22 @@ export function readMemoryBounds(paths: MemoryPaths = KERNEL): readonly MemoryBo
 }
 
 function container(paths: MemoryPaths, total: number): readonly MemoryBound[] {
-  const path = /^0::(.+)$/m.exec(read(paths.process, 'cgroup'))?.[1] ?? '/';
-  const folder = join(paths.controlGroups, path);
-  const usage = Number(read(folder, 'memory.current') || NaN);
-  const own = Number(read(folder, 'memory.max') || NaN);
-  // Node also knows version 1 of control groups, and says a number beyond all memory where there is no limit.
-  const limitBytes = Number.isNaN(own) ? process.constrainedMemory() : own;
+  const groups = read(paths.process, 'cgroup');
+  const own = CONTROL_GROUPS.flatMap((version) => {
+    const path = version.path.exec(groups)?.[1] ?? '/';
+    const root = join(paths.controlGroups, version.folder);
+    // Within a container the path may be the host's, and the root is the container's own group.
+    return [join(root, path), root].map((folder) => ({ ...version, folder }));
+  }).find(({ folder, usage, limit }) => read(folder, usage) !== '' && read(folder, limit) !== '');
+  // Node also looks for limits of groups above; a number beyond all memory is none.
+  const limitBytes = own === undefined ? process.constrainedMemory() : Number(read(own.folder, own.limit));
   if (!(limitBytes > 0 && limitBytes < total)) return [];
-  if (Number.isNaN(usage)) return [{ name: 'container', usedBytes: process.memoryUsage.rss(), limitBytes }];
+  if (own === undefined) return [{ name: 'container', usedBytes: process.memoryUsage.rss(), limitBytes }];
   // Pages of files are given up before anything fails. Not those of tmpfs, which count among them, and without what is
   // mapped, the program itself, nothing would run.
-  const stat = read(folder, 'memory.stat');
-  const spare = field(stat, 'file') - field(stat, 'shmem') - field(stat, 'file_mapped');
-  return [{ name: 'container', usedBytes: usage - Math.max(0, spare), limitBytes }];
+  const stat = read(own.folder, 'memory.stat');
+  const spare = field(stat, own.files) - field(stat, own.shared) - field(stat, own.mapped);
+  return [{ name: 'container', usedBytes: Number(read(own.folder, own.usage)) - Math.max(0, spare), limitBytes }];
 }
 
 /** RLIMIT_DATA and RLIMIT_AS, which may be set while the process runs. */
@@ -70,6 +73,27 @@ function read(folder: string, name: string): string {
 }
 
 const KERNEL: MemoryPaths = { process: '/proc/self', controlGroups: '/sys/fs/cgroup' };
+/** Version 2 of control groups, then version 1. */
+const CONTROL_GROUPS = [
+  {
+    path: /^0::(.+)$/m,
+    folder: '',
+    usage: 'memory.current',
+    limit: 'memory.max',
+    files: 'file',
+    shared: 'shmem',
+    mapped: 'file_mapped',
+  },
+  {
+    path: /^\d+:(?:[^:]*,)?memory(?:,[^:]*)?:(.+)$/m,
+    folder: 'memory',
+    usage: 'memory.usage_in_bytes',
+    limit: 'memory.limit_in_bytes',
+    files: 'total_cache',
+    shared: 'total_shmem',
+    mapped: 'total_mapped_file',
+  },
+] as const;
 const PROCESS_LIMITS = [
   { name: 'data size', limit: 'Max data size', used: 'VmData' },
   { name: 'address space', limit: 'Max address space', used: 'VmSize' },

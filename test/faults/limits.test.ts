@@ -1,15 +1,17 @@
 import assert from 'node:assert/strict';
 import { execFileSync } from 'node:child_process';
 import { readdirSync, readFileSync } from 'node:fs';
-import { test } from 'node:test';
+import { test, type TestContext } from 'node:test';
 import { LoadGenerator } from '../bench/scale-generator.ts';
 import { ScaleIdentities } from '../bench/scale-identities.ts';
 import { attackGateway, foreignAddresses, giveForeignAddresses } from '../support/attacker.ts';
 import { dataPlaneOf, gatewayProcesses, isRunning } from '../support/gateway-processes.ts';
 import { endpoint, rule, secret, targetNetwork, yamlOf } from '../support/manifests.ts';
 import { GATEWAY_ADDRESS, TARGETS } from '../support/netns.ts';
+import { MemoryGroup } from '../support/memory-group.ts';
 import { PingWatch } from '../support/ping-watch.ts';
 import { skipWithoutNamespaces } from '../support/requirements.ts';
+import { LAB_PREFIX } from '../support/sweep.ts';
 import { waitFor } from '../support/wait.ts';
 import { World } from '../support/world.ts';
 
@@ -92,11 +94,49 @@ test('a parent without a descriptor left: the tunnel goes on, and what failed is
   });
 });
 
-test('a data plane at a limit of its memory refuses newcomers, keeps its clients and says why', { skip }, async (t) => {
+/** What bounds the memory of a gateway under test, and what is kept of it for those who are there. */
+interface Bound {
+  readonly kind: 'data size' | 'container';
+  readonly keptBackBytes: number;
+  readonly start: (world: World) => Promise<void>;
+  readonly usedBytes: (world: World) => Promise<number>;
+  readonly limit: (world: World, bytes: number) => Promise<void>;
+}
+
+const dataSize: Bound = {
+  kind: 'data size',
+  keptBackBytes: 64 * MIB,
+  start: (world) => world.gateway.start(),
+  usedBytes: async ({ gateway }) => dataBytes((await gatewayProcesses(gateway)).child),
+  limit: async ({ gateway }, bytes) => limit((await gatewayProcesses(gateway)).child, 'data', bytes),
+};
+
+test('a data plane at a limit of its memory refuses newcomers, keeps its clients and says why', { skip }, (t) =>
+  refusesForWantOf(t, dataSize),
+);
+
+test('so does one in a container at a limit of its memory', { skip }, async (t) => {
+  const group = MemoryGroup.make(`${LAB_PREFIX}${process.pid}-memory`);
+  if (group === undefined) {
+    t.diagnostic('No control group can be made here: a container is tested with copies of its files alone');
+    return;
+  }
+  t.after(() => group[Symbol.dispose]());
+  await refusesForWantOf(t, {
+    kind: 'container',
+    keptBackBytes: 24 * MIB,
+    start: ({ gateway }) => group.during(() => gateway.start()),
+    usedBytes: async () => group.usedBytes(),
+    limit: async (_world, bytes) => group.limit(bytes),
+  });
+});
+
+async function refusesForWantOf(t: TestContext, bound: Bound): Promise<void> {
   const identities = await ScaleIdentities.mint();
   const { server, authority } = identities;
   const world = await World.create(t, {
     clients: 2,
+    started: false,
     timers: { renegotiateMs: 8_000 },
     manifests: {
       'all.yaml': yamlOf(
@@ -112,6 +152,7 @@ test('a data plane at a limit of its memory refuses newcomers, keeps its clients
       ),
     },
   });
+  await bound.start(world);
   giveForeignAddresses(world.lab, 1);
   const { certificatePem, keyPem } = identities.client(CROWD);
   const profile = world.gateway
@@ -133,24 +174,24 @@ test('a data plane at a limit of its memory refuses newcomers, keeps its clients
   t.after(() => crowd.kill());
 
   // What is kept back, and room for a part of the crowd.
-  limit(child, 'data', dataBytes(child) + 64 * MIB + 20 * MIB);
+  await bound.limit(world, (await bound.usedBytes(world)) + bound.keptBackBytes + 20 * MIB);
   const exchanges = client.keyExchanges();
   const pings = new PingWatch(world.lab.client(), TARGETS.vpc);
   await crowd.login(0, CROWD, 150);
-  await world.gateway.log.waitFor(/"name":"data size".*"msg":"Memory is short: newcomers wait/);
+  await world.gateway.log.waitFor(new RegExp(`"name":"${bound.kind}".*"msg":"Memory is short: newcomers wait`));
   await world.gateway.log.waitFor(/"reason":"memory-short".*"msg":"Refused session start"/);
   const { connected } = await crowd.state();
   t.diagnostic(`${connected} of ${CROWD} found room`);
   assert.ok(connected > 0 && connected < CROWD, `${connected} of ${CROWD} found room`);
   await waitFor('a renewal', () => client.keyExchanges() > exchanges, 30_000);
 
-  limit(child, 'data', dataBytes(child) + 1024 * MIB);
+  await bound.limit(world, (await bound.usedBytes(world)) + 1024 * MIB);
   await world.gateway.log.waitFor(/Memory suffices again/);
   await waitFor('the rest', async () => (await crowd.state()).connected === CROWD, 90_000);
   const report = await pings.report();
   assert.equal(report.received, report.sent);
   assert.equal(isRunning(child), true);
-});
+}
 
 /** The number below which a process has so many descriptors free. It may have inherited some far above. */
 function numberWithFreeBelow(pid: number, count: number): number {

@@ -104,19 +104,23 @@ for (const { when, withEdit } of [
 // Nearly all of their time is standing still: two at once.
 describe('processes that stand still', { concurrency: 2 }, () => {
   for (const transport of ['udp', 'tcp'] as const) {
-    test(
-      `a data plane that stood still for longer than the keepalive loses nobody over ${transport}`,
-      { skip },
-      async (t) => {
+    for (const { howLong, stillMs, timers, options } of [
+      { howLong: '30 s', stillMs: 30_000, timers: {}, options: [] },
+      {
+        howLong: 'longer than the keepalive',
+        stillMs: 6_000,
+        timers: { pingMs: 500, pingRestartMs: 1_500 },
         // The clients' own patience is longer: what is tested is ours.
-        const world = await worldOver(t, transport, { pingMs: 500, pingRestartMs: 1_500 });
-        const client = await world.connect({
-          options: ['--pull-filter', 'ignore', 'ping-restart', '--ping-restart', '60'],
-        });
+        options: ['--pull-filter', 'ignore', 'ping-restart', '--ping-restart', '60'],
+      },
+    ]) {
+      test(`a data plane that stood still for ${howLong} loses nobody over ${transport}`, { skip }, async (t) => {
+        const world = await worldOver(t, transport, timers);
+        const client = await world.connect({ options });
         const { child } = await gatewayProcesses(world.gateway);
         const [before] = world.gateway.connections();
         process.kill(child, 'SIGSTOP');
-        await sleep(6_000);
+        await sleep(stillMs);
         process.kill(child, 'SIGCONT');
         await waitFor('the target', () => world.lab.client().ping(TARGETS.vpc));
         await sleep(2_000);
@@ -126,8 +130,8 @@ describe('processes that stand still', { concurrency: 2 }, () => {
           [before?.connectionId],
         );
         assert.equal(client.keyExchanges(), 1);
-      },
-    );
+      });
+    }
   }
 
   test('clients that gave up while the data plane stood still come back', { skip }, async (t) => {

@@ -1,9 +1,10 @@
-// Removes what dead test processes left behind: namespaces, the processes inside them, temporary folders.
+// Removes what dead test processes left behind: namespaces, the processes inside them, temporary folders, control groups.
 // Every name carries the process id of its maker, `cvt-PID-…`; what a living process made is left alone.
 import { execFileSync } from 'node:child_process';
-import { existsSync, readdirSync, readFileSync, rmSync } from 'node:fs';
+import { existsSync, readdirSync, readFileSync, rmdirSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { memoryGroupParents } from './memory-group.ts';
 
 export const LAB_PREFIX = 'cvt-';
 
@@ -11,6 +12,9 @@ export function sweepLeftovers(): void {
   for (const name of readNames('/run/netns')) if (isOrphan(name)) removeNamespace(name);
   for (const name of readNames(tmpdir())) {
     if (isOrphan(name)) removeFolder(join(tmpdir(), name));
+  }
+  for (const parent of memoryGroupParents()) {
+    for (const name of readNames(parent)) if (isOrphan(name)) rmdirSync(join(parent, name));
   }
 }
 

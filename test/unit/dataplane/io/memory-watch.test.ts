@@ -37,6 +37,18 @@ test('a container counts without the pages of files that can be given up', (t) =
   assert.deepEqual(bounds, [{ name: 'container', usedBytes: 160 * MIB, limitBytes: 512 * MIB }]);
 });
 
+test('version 1 of control groups counts the whole container too, at its own path or at the root it sees', (t) => {
+  for (const folder of ['cgroup/memory/docker/1', 'cgroup/memory']) {
+    const bounds = boundsFrom(t, {
+      'self/cgroup': '11:cpu,cpuacct:/docker/1\n4:memory:/docker/1\n0::/\n',
+      [`${folder}/memory.limit_in_bytes`]: `${512 * MIB}\n`,
+      [`${folder}/memory.usage_in_bytes`]: `${500 * MIB}\n`,
+      [`${folder}/memory.stat`]: `cache 1\ntotal_cache ${400 * MIB}\ntotal_shmem ${10 * MIB}\ntotal_mapped_file ${50 * MIB}\n`,
+    });
+    assert.deepEqual(bounds, [{ name: 'container', usedBytes: 160 * MIB, limitBytes: 512 * MIB }]);
+  }
+});
+
 test('a container without a limit, or with more than there is, bounds nothing', (t) => {
   for (const max of ['max\n', `${totalmem() * 2}\n`]) {
     const files = { 'self/cgroup': POD, [`${FOLDER}/memory.max`]: max, [`${FOLDER}/memory.current`]: '5000000\n' };
