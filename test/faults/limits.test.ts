@@ -101,6 +101,8 @@ interface Bound {
   readonly start: (world: World) => Promise<void>;
   readonly usedBytes: (world: World) => Promise<number>;
   readonly limit: (world: World, bytes: number) => Promise<void>;
+  /** Called once the gateway is gone. */
+  readonly release: () => Promise<void>;
 }
 
 const dataSize: Bound = {
@@ -109,6 +111,7 @@ const dataSize: Bound = {
   start: (world) => world.gateway.start(),
   usedBytes: async ({ gateway }) => dataBytes((await gatewayProcesses(gateway)).child),
   limit: async ({ gateway }, bytes) => limit((await gatewayProcesses(gateway)).child, 'data', bytes),
+  release: () => Promise.resolve(),
 };
 
 test('a data plane at a limit of its memory refuses newcomers, keeps its clients and says why', { skip }, (t) =>
@@ -121,13 +124,13 @@ test('so does one in a container at a limit of its memory', { skip }, async (t) 
     t.diagnostic('No control group can be made here: a container is tested with copies of its files alone');
     return;
   }
-  t.after(() => group[Symbol.dispose]());
   await refusesForWantOf(t, {
     kind: 'container',
     keptBackBytes: 24 * MIB,
     start: ({ gateway }) => group.during(() => gateway.start()),
     usedBytes: async () => group.usedBytes(),
     limit: async (_world, bytes) => group.limit(bytes),
+    release: () => group[Symbol.asyncDispose](),
   });
 });
 
@@ -152,6 +155,7 @@ async function refusesForWantOf(t: TestContext, bound: Bound): Promise<void> {
       ),
     },
   });
+  t.after(bound.release);
   await bound.start(world);
   giveForeignAddresses(world.lab, 1);
   const { certificatePem, keyPem } = identities.client(CROWD);

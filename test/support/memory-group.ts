@@ -1,8 +1,9 @@
 import { existsSync, mkdirSync, readFileSync, rmdirSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
+import { waitFor } from './wait.ts';
 
 /** A control group for memory. Processes started while this one is in it stay in it. */
-export class MemoryGroup implements Disposable {
+export class MemoryGroup implements AsyncDisposable {
   readonly #folder: string;
   readonly #usage: string;
   readonly #limit: string;
@@ -47,8 +48,10 @@ export class MemoryGroup implements Disposable {
     writeFileSync(join(this.#folder, this.#limit), String(bytes));
   }
 
-  /** Once its processes have ended. */
-  [Symbol.dispose](): void {
+  /** Once its processes have been killed; they stay until Node has heard of their end. */
+  async [Symbol.asyncDispose](): Promise<void> {
+    const isEmpty = (): boolean => readFileSync(join(this.#folder, 'cgroup.procs'), 'utf8') === '';
+    await waitFor('an empty control group', isEmpty);
     rmdirSync(this.#folder);
   }
 }

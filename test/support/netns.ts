@@ -45,8 +45,9 @@ export class Namespace {
     this.must('sh', '-c', writes.join(' && '));
   }
 
+  /** Not by `ip netns exec`, which hides the control groups. */
   spawn(command: string, arguments_: readonly string[], options: SpawnOptions): ChildProcess {
-    return spawn('ip', ['netns', 'exec', this.name, command, ...arguments_], options);
+    return spawn('nsenter', [`--net=/run/netns/${this.name}`, '--', command, ...arguments_], options);
   }
 
   /** Runs the lines as one `ip -batch`. */
