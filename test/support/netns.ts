@@ -45,9 +45,10 @@ export class Namespace {
     this.must('sh', '-c', writes.join(' && '));
   }
 
-  /** Not by `ip netns exec`, which hides the control groups. */
+  /** With mounts of its own, as `ip netns exec` gives it, which hides the control groups besides. */
   spawn(command: string, arguments_: readonly string[], options: SpawnOptions): ChildProcess {
-    return spawn('nsenter', [`--net=/run/netns/${this.name}`, '--', command, ...arguments_], options);
+    const unshare = ['unshare', '--mount', '--propagation', 'slave', '--'];
+    return spawn('nsenter', [`--net=/run/netns/${this.name}`, '--', ...unshare, command, ...arguments_], options);
   }
 
   /** Runs the lines as one `ip -batch`. */
