@@ -37,9 +37,10 @@ function container(paths: MemoryPaths, total: number): readonly MemoryBound[] {
     // Within a container the path may be the host's, and the root is the container's own group.
     return [join(root, path), root].map((folder) => ({ ...version, folder }));
   }).find(({ folder, usage, limit }) => read(folder, usage) !== '' && read(folder, limit) !== '');
-  // Node also looks for limits of groups above; a number beyond all memory is none.
-  const limitBytes = own === undefined ? process.constrainedMemory() : Number(read(own.folder, own.limit));
-  if (!(limitBytes > 0 && limitBytes < total)) return [];
+  // Node also knows the limits of groups above; a number beyond all memory is none.
+  const limits = [Number(own === undefined ? NaN : read(own.folder, own.limit)), process.constrainedMemory()];
+  const limitBytes = Math.min(...limits.filter((limit) => limit > 0 && limit < total));
+  if (limitBytes === Infinity) return [];
   if (own === undefined) return [{ name: 'container', usedBytes: process.memoryUsage.rss(), limitBytes }];
   // Pages of files are given up before anything fails. Not those of tmpfs, which count among them, and without what is
   // mapped, the program itself, nothing would run.

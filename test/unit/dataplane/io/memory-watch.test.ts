@@ -49,6 +49,22 @@ test('version 1 of control groups counts the whole container too, at its own pat
   }
 });
 
+test('the limit of a group above holds too', (t) => {
+  t.mock.method(process, 'constrainedMemory', () => 256 * MIB);
+  for (const [max, limitMib] of [
+    ['max', 256],
+    [512 * MIB, 256],
+    [128 * MIB, 128],
+  ] as const) {
+    const [bound] = boundsFrom(t, {
+      'self/cgroup': POD,
+      [`${FOLDER}/memory.max`]: `${max}\n`,
+      [`${FOLDER}/memory.current`]: `${100 * MIB}\n`,
+    });
+    assert.deepEqual(bound, { name: 'container', usedBytes: 100 * MIB, limitBytes: limitMib * MIB });
+  }
+});
+
 test('a container without a limit, or with more than there is, bounds nothing', (t) => {
   for (const max of ['max\n', `${totalmem() * 2}\n`]) {
     const files = { 'self/cgroup': POD, [`${FOLDER}/memory.max`]: max, [`${FOLDER}/memory.current`]: '5000000\n' };
