@@ -121,7 +121,7 @@ test('a data plane at a limit of its memory refuses newcomers, keeps its clients
 test('so does one in a container at a limit of its memory', { skip }, async (t) => {
   const group = MemoryGroup.make(`${LAB_PREFIX}${process.pid}-memory`);
   if (group === undefined) {
-    t.diagnostic('No control group can be made here: a container is tested with copies of its files alone');
+    t.skip('needs a control group for memory below its own');
     return;
   }
   await refusesForWantOf(t, {

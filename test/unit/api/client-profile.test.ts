@@ -1,5 +1,6 @@
 import assert from 'node:assert/strict';
 import { spawn } from 'node:child_process';
+import { createSocket } from 'node:dgram';
 import { once } from 'node:events';
 import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
@@ -99,6 +100,18 @@ suite('Client file', () => {
         });
       }
     }
+
+    test('asks a gateway that does not answer three times within 5 s, where it would twice', async () => {
+      const gateway = createSocket('udp4');
+      let heard = 0;
+      gateway.on('message', () => (heard += 1));
+      gateway.bind(0, '127.0.0.1');
+      await once(gateway, 'listening');
+      const profile = clientProfileText({ ...real, port: gateway.address().port });
+      await outputUntil(`${profile}hand-window 5\n`, 'TLS key negotiation failed to occur');
+      gateway.close();
+      assert.equal(heard, 3);
+    });
 
     test('[C80] a prompt with quotes is asked as it stands', async () => {
       const profile = clientProfileText({ ...real, userLogin: { mfaPrompt: 'Code: "x" ' } });
