@@ -73,7 +73,7 @@ fuzz-native: build ## The addon's tests and its fuzzing under AddressSanitizer a
 	npm run --silent build:native:sanitize
 	@LD_PRELOAD="$$($${CXX:-g++} -print-file-name=libasan.so)" CLIENTVPN_ADDON_BUILD=Debug \
 	  ASAN_OPTIONS=detect_leaks=0 UBSAN_OPTIONS=print_stacktrace=1:halt_on_error=1 \
-	  $(NODE) --test test/unit/dataplane/native/*.test.ts test/fuzz/native.test.ts
+	  $(NODE) --test test/unit/dataplane/native/*.test.ts test/fuzz/native.test.ts test/fuzz/tls.test.ts
 	@sh test/fuzz/native/run.sh
 
 image: build ## Builds the container image as an OCI archive in .cache/image, without Docker (root)

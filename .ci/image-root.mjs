@@ -27,14 +27,7 @@ const root = resolve(target);
 const app = join(root, 'app');
 /** What net-setup and standalone mode call; `test` tells whether the data plane's user can read a file. */
 const PROGRAMS = ['/usr/sbin/nft', '/usr/bin/setpriv', '/usr/bin/flock', '/usr/bin/test'];
-const OURS = [
-  'dist',
-  'crds',
-  'package.json',
-  'LICENSE',
-  'dataplane/openssl.cnf',
-  'dataplane/native/build/Release/clientvpn.node',
-];
+const OURS = ['dist', 'crds', 'package.json', 'LICENSE', 'dataplane/native/build/Release/clientvpn.node'];
 /** Parts of a package that nothing loads. */
 const UNUSED = /\.(?:map|d\.[cm]?ts|md)$|\/(?:obj\.target|\.deps)$/;
 

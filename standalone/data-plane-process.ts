@@ -159,8 +159,7 @@ function passOn({ descriptors: ours, output }: DataPlaneProcessOptions): {
 function dataPlaneCommand(): readonly [string, ...string[]] {
   const root = join(import.meta.dirname, '..');
   const program = join(root, 'dataplane', `main${extname(import.meta.filename)}`);
-  const openssl = ['--openssl-config', join(installationRoot(), 'dataplane', 'openssl.cnf')];
-  const run = [process.execPath, ...NODE_OPTIONS, ...openssl, program, '--channel-fd', String(CHANNEL_FD)];
+  const run = [process.execPath, ...NODE_OPTIONS, program, '--channel-fd', String(CHANNEL_FD)];
   if (isReadable(process.execPath) && isReadable(program)) return ['setpriv', ...UNPRIVILEGED, '--', ...run];
   // A checkout below a private home folder: a view of it that only this child's mount namespace has.
   const checkout = installationRoot();

@@ -77,6 +77,7 @@ export class DataPlane {
     this.#authenticator = new LoginAuthenticator({ now: Date.now, local: this.#local });
     this.#authenticator.reconfigure(config);
     this.#tls = new TlsEndpoint({
+      addon,
       credentials: credentialsOf(config),
       deliver: (input) => this.#driver.feed(input),
     });

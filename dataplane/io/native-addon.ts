@@ -111,6 +111,37 @@ export interface NativeAddon {
   /** Calls back on the event loop of the calling thread while `fd` is readable. @returns a function that stops it. */
   watchReadable(fd: number, callback: () => void): () => void;
 
+  // ---- TLS, server side, in memory ------------------------------------------------------------
+  /**
+   * TLS 1.2 and 1.3, AEAD ciphers, no resumption, no renegotiation. PEM: the certificate
+   * and its intermediates, its key, and the authorities for client certificates; with none of those no certificate is
+   * asked for. A certificate that does not verify is told by tlsPeer and not refused. @throws Error that says what OpenSSL
+   * did not take.
+   */
+  tlsContext(certificates: Uint8Array, key: Uint8Array, authorities: Uint8Array): number;
+  /** Connections that were opened with it keep it. */
+  tlsContextFree(context: number): void;
+  tlsOpen(context: number): number;
+  /** Frees it; says nothing to the client. The handle may name another connection afterwards. */
+  tlsClose(tls: number): void;
+  /** Takes bytes of the client; tlsRead then works on them. */
+  tlsReceive(tls: number, bytes: Uint8Array): void;
+  /** Goes on with the handshake, then reads up to one record into `out`. @returns bytes > 0 or a TlsState. Until `More`, there may be more. */
+  tlsRead(tls: number, out: Uint8Array): number;
+  /** One record, 1 to 16,384 bytes, after the handshake. @returns bytes or TlsState.Failed. */
+  tlsWrite(tls: number, bytes: Uint8Array): number;
+  /** Takes bytes for the client, alerts among them. @returns bytes, 0 when there are none left. */
+  tlsTake(tls: number, out: Uint8Array): number;
+  /**
+   * After the handshake: [version, what the client's certificate was refused for (a name as in OpenSSL's documentation
+   * without `X509_V_ERR_`) or '', whether a session was resumed, and as DER the leaf and every certificate it was verified by, up to ten].
+   */
+  tlsPeer(tls: number): [version: string, verdict: string, resumed: boolean, ...chain: Uint8Array[]];
+  /** Fills `out` with keying material, exported without a context: label 0 data keys, 1 dynamic tls-crypt. */
+  tlsExport(tls: number, label: 0 | 1, out: Uint8Array): void;
+  /** OpenSSL's words for why it failed. */
+  tlsReason(tls: number): string;
+
   // ---- facts ---------------------------------------------------------------------------------
   /** Calls and units since load, for tests and metrics: receiveCalls, receivedDatagrams, sendCalls, sentDatagrams, sendErrors, tunReads, tunWrites, openCalls, sealCalls… of the calling thread. */
   counters(): Record<string, number>;
@@ -126,6 +157,8 @@ export interface NativeAddon {
   /** A row without a local side. @throws InternalError if `address` is no IP address or `port` no port. */
   parseAddress(address: string, port: number): Uint8Array;
 }
+
+export const TlsState = { More: 0, HandshakeDone: -1, Closed: -2, Failed: -3 } as const;
 
 export type BatchHandle = number;
 

@@ -1,10 +1,8 @@
-import { AsyncLocalStorage } from 'node:async_hooks';
-import { constants } from 'node:crypto';
-import { Duplex } from 'node:stream';
-import { createServer, type DetailedPeerCertificate, type SecureVersion, type Server, type TLSSocket } from 'node:tls';
 import type { PresentedCertificate } from '../../api/authentication.ts';
 import { InternalError } from '../../net/errors.ts';
+import { utf8Bytes } from '../protocol/bytes.ts';
 import type { Input, TlsId } from '../sessions/engine-io.ts';
+import { type NativeAddon, TlsState } from './native-addon.ts';
 
 export type TlsInput = Extract<Input, { kind: 'tlsOutput' | 'tlsPlaintext' | 'tlsReady' | 'tlsFailed' }>;
 
@@ -14,10 +12,10 @@ export interface TlsCredentials {
   readonly keyPem: string;
   /** Bundle that client certificates are verified against; null asks for no client certificate. */
   readonly clientCaPem: string | null;
-  readonly minVersion?: SecureVersion;
 }
 
 export interface TlsEndpointOptions {
+  readonly addon: NativeAddon;
   readonly credentials: TlsCredentials;
   /** Gets every answer, in order, never from within a call of a method here. */
   readonly deliver: (input: TlsInput) => void;
@@ -31,17 +29,18 @@ export interface TlsEndpointOptions {
  * nothing is delivered for it afterwards. An alert is delivered as `tlsOutput` before `tlsFailed`.
  */
 export class TlsEndpoint {
+  readonly #addon: NativeAddon;
   readonly #deliver: (input: TlsInput) => void;
   readonly #connections = new Map<TlsId, Connection>();
-  // The server's events name a socket but not whose it is; the handshake's asynchronous context does.
-  readonly #context = new AsyncLocalStorage<Connection>();
   readonly #pending: { readonly connection: Connection; readonly input: TlsInput }[] = [];
+  readonly #record = new Uint8Array(MAX_RECORD_BYTES);
   #scheduled = false;
-  #server: Server;
+  #context: TlsContext;
 
   constructor(options: TlsEndpointOptions) {
+    this.#addon = options.addon;
     this.#deliver = options.deliver;
-    this.#server = this.#createServer(options.credentials);
+    this.#context = this.#createContext(options.credentials);
   }
 
   /** Connections that are neither closed nor failed. */
@@ -52,48 +51,42 @@ export class TlsEndpoint {
   /** @throws InternalError when the id is in use. */
   open(id: TlsId): void {
     if (this.#connections.has(id)) throw new InternalError(`TLS connection ${id} is already open`);
-    const connection: Connection = {
+    const { handle, mutual } = this.#context;
+    this.#connections.set(id, {
       id,
-      wire: new WireStream((bytes) => this.#report(connection, { kind: 'tlsOutput', tls: id, bytes })),
-      socket: null,
+      handle: this.#addon.tlsOpen(handle),
+      mutual,
+      ready: false,
+      failed: false,
       receivedBytes: 0,
-      writes: [],
-      writesBytes: 0,
-      writing: false,
-    };
-    connection.wire.once('error', (error) => this.#fail(connection, reasonOf(error)));
-    this.#connections.set(id, connection);
-    this.#context.run(connection, () => this.#server.emit('connection', connection.wire));
+      undeliveredBytes: 0,
+    });
   }
 
   /** Takes TLS bytes from the client; they are copied. Unknown ids are ignored: the connection may just have failed. */
   input(id: TlsId, bytes: Uint8Array): void {
     const connection = this.#connections.get(id);
-    if (connection === undefined) return;
+    if (connection === undefined || connection.failed || bytes.length === 0) return;
     connection.receivedBytes += bytes.length;
-    if (connection.socket === null && connection.receivedBytes > MAX_HANDSHAKE_BYTES) {
+    if (!connection.ready && connection.receivedBytes > MAX_HANDSHAKE_BYTES) {
       this.#fail(connection, 'handshake-too-large');
-    } else if (connection.wire.readableLength > MAX_QUEUED_BYTES) {
-      this.#fail(connection, 'input-queue-full');
-    } else {
-      connection.wire.push(Buffer.from(bytes));
+      return;
     }
+    this.#addon.tlsReceive(connection.handle, bytes);
+    this.#advance(connection);
   }
 
   /** Sends one plaintext message as one record; ≤ 16,384 bytes, and only after `tlsReady`. */
   write(id: TlsId, bytes: Uint8Array): void {
     const connection = this.#connections.get(id);
-    if (connection === undefined) return;
-    if (connection.socket === null) throw new InternalError(`TLS connection ${id} is written to before it is ready`);
+    if (connection === undefined || connection.failed) return;
+    if (!connection.ready) throw new InternalError(`TLS connection ${id} is written to before it is ready`);
     if (bytes.length > MAX_RECORD_BYTES)
       throw new InternalError(`TLS message of ${bytes.length} bytes exceeds a record`);
-    connection.writesBytes += bytes.length;
-    if (connection.writesBytes > MAX_QUEUED_BYTES) {
-      this.#fail(connection, 'output-queue-full');
-      return;
-    }
-    connection.writes.push(Buffer.from(bytes));
-    this.#writeNext(connection, connection.socket);
+    const written = this.#addon.tlsWrite(connection.handle, bytes);
+    this.#takeOutput(connection);
+    if (written <= 0) this.#fail(connection, this.#reasonOf(connection));
+    else if (connection.undeliveredBytes > MAX_UNDELIVERED_BYTES) this.#fail(connection, 'output-queue-full');
   }
 
   /** Forgets the connection without a word to the client. Does nothing for an unknown id. */
@@ -104,74 +97,78 @@ export class TlsEndpoint {
 
   /** Handshakes that start from now on use these; others go on with what they have. Throws what TLS says about bad PEM. */
   setCredentials(credentials: TlsCredentials): void {
-    this.#server = this.#createServer(credentials);
+    const former = this.#context;
+    this.#context = this.#createContext(credentials);
+    this.#addon.tlsContextFree(former.handle);
   }
 
-  #createServer(credentials: TlsCredentials): Server {
-    const mutual = credentials.clientCaPem !== null;
-    const server = createServer({
-      cert: credentials.certificatePem,
-      key: credentials.keyPem,
-      ...(credentials.clientCaPem === null ? {} : { ca: credentials.clientCaPem }),
-      requestCert: mutual,
-      rejectUnauthorized: false,
-      minVersion: credentials.minVersion ?? 'TLSv1.2',
-      maxVersion: 'TLSv1.3',
-      ciphers: CIPHERS,
-      ecdhCurve: 'X25519:P-256:P-384',
-      honorCipherOrder: true,
-      secureOptions: constants.SSL_OP_NO_TICKET | constants.SSL_OP_NO_RENEGOTIATION | constants.SSL_OP_NO_COMPRESSION,
-    });
-    server.on('secureConnection', (socket) => this.#secured(socket, mutual));
-    server.on('tlsClientError', (error) => {
-      const connection = this.#context.getStore();
-      if (connection !== undefined) this.#fail(connection, reasonOf(error));
-    });
-    return server;
+  #createContext({ certificatePem, keyPem, clientCaPem }: TlsCredentials): TlsContext {
+    const [certificate, key, authorities] = [certificatePem, keyPem, clientCaPem ?? ''].map(utf8Bytes);
+    return { handle: this.#addon.tlsContext(certificate, key, authorities), mutual: clientCaPem !== null };
   }
 
-  #secured(socket: TLSSocket, mutual: boolean): void {
-    const connection = this.#context.getStore();
-    if (connection === undefined)
-      throw new InternalError('TLS handshake finished outside the context of its connection');
-    if (this.#connections.get(connection.id) !== connection) {
-      socket.destroy();
-      return;
+  #advance(connection: Connection): void {
+    for (;;) {
+      const result = this.#addon.tlsRead(connection.handle, this.#record);
+      this.#takeOutput(connection);
+      if (result > 0) {
+        this.#report(connection, {
+          kind: 'tlsPlaintext',
+          tls: connection.id,
+          bytes: this.#record.slice(0, result),
+        });
+      } else if (result === TlsState.HandshakeDone) {
+        this.#secured(connection);
+      } else if (result === TlsState.More) {
+        return;
+      } else {
+        this.#fail(connection, result === TlsState.Closed ? 'closed-by-client' : this.#reasonOf(connection));
+        return;
+      }
     }
-    connection.socket = socket;
-    socket.on('data', (bytes: Buffer) =>
-      this.#report(connection, { kind: 'tlsPlaintext', tls: connection.id, bytes: plainBytes(bytes) }),
-    );
-    socket.once('end', () => this.#fail(connection, 'closed-by-client'));
-    socket.once('error', (error) => this.#fail(connection, reasonOf(error)));
-    socket.once('close', () => this.#fail(connection, 'closed'));
+  }
+
+  #takeOutput(connection: Connection): void {
+    for (;;) {
+      const count = this.#addon.tlsTake(connection.handle, this.#record);
+      if (count === 0) return;
+      connection.undeliveredBytes += count;
+      this.#report(connection, { kind: 'tlsOutput', tls: connection.id, bytes: this.#record.slice(0, count) });
+    }
+  }
+
+  #secured(connection: Connection): void {
+    connection.ready = true;
+    const [version, verdict, resumed, ...chain] = this.#addon.tlsPeer(connection.handle);
+    const certificate: PresentedCertificate | null =
+      connection.mutual && chain.length > 0 ? { chain, authorizationError: verdict === '' ? null : verdict } : null;
     this.#report(connection, {
       kind: 'tlsReady',
       tls: connection.id,
-      certificate: mutual ? presentedCertificate(socket) : null,
-      resumed: socket.isSessionReused(),
-      version: socket.getProtocol() ?? 'unknown',
-      dataKeys: exportedKey(socket, 'EXPORTER-OpenVPN-datakeys'),
-      dynamicTlsCrypt: exportedKey(socket, 'EXPORTER-OpenVPN-dynamic-tls-crypt'),
+      certificate,
+      resumed,
+      version,
+      dataKeys: this.#exported(connection, 0),
+      dynamicTlsCrypt: this.#exported(connection, 1),
     });
   }
 
-  // Node joins writes that wait for one another into one record, and clients before 2.6 read one message per record.
-  #writeNext(connection: Connection, socket: TLSSocket): void {
-    const bytes = connection.writes[0];
-    if (connection.writing || bytes === undefined) return;
-    connection.writes.shift();
-    connection.writing = true;
-    socket.write(bytes, (error) => {
-      connection.writing = false;
-      connection.writesBytes -= bytes.length;
-      if (!error && this.#connections.get(connection.id) === connection) this.#writeNext(connection, socket);
-    });
+  #exported(connection: Connection, label: 0 | 1): Uint8Array {
+    const bytes = new Uint8Array(EXPORT_BYTES);
+    this.#addon.tlsExport(connection.handle, label, bytes);
+    return bytes;
+  }
+
+  /** As Node names them: `ERR_SSL_WRONG_VERSION_NUMBER`. */
+  #reasonOf(connection: Connection): string {
+    return `ERR_SSL_${this.#addon
+      .tlsReason(connection.handle)
+      .toUpperCase()
+      .replaceAll(/[^A-Z0-9]+/g, '_')}`;
   }
 
   #fail(connection: Connection, reason: string): void {
-    if (this.#connections.get(connection.id) !== connection || connection.wire.failed) return;
-    connection.wire.failed = true;
+    connection.failed = true;
     this.#report(connection, { kind: 'tlsFailed', tls: connection.id, reason });
   }
 
@@ -192,6 +189,7 @@ export class TlsEndpoint {
         const { connection, input } = next;
         if (this.#connections.get(connection.id) !== connection) continue;
         if (input.kind === 'tlsFailed') this.#release(connection);
+        else if (input.kind === 'tlsOutput') connection.undeliveredBytes -= input.bytes.length;
         this.#deliver(input);
       }
     } finally {
@@ -203,73 +201,24 @@ export class TlsEndpoint {
 
   #release(connection: Connection): void {
     this.#connections.delete(connection.id);
-    connection.writes.length = 0;
-    connection.socket?.destroy();
-    connection.wire.destroy();
+    this.#addon.tlsClose(connection.handle);
   }
+}
+
+interface TlsContext {
+  readonly handle: number;
+  /** Whether clients are asked for a certificate. */
+  readonly mutual: boolean;
 }
 
 interface Connection {
   readonly id: TlsId;
-  readonly wire: WireStream;
-  /** Null until the handshake is done. */
-  socket: TLSSocket | null;
+  readonly handle: number;
+  readonly mutual: boolean;
+  ready: boolean;
+  failed: boolean;
   receivedBytes: number;
-  readonly writes: Buffer[];
-  writesBytes: number;
-  writing: boolean;
-}
-
-/** What TLS takes for the network: `push` feeds it, its writes go to a function. */
-class WireStream extends Duplex {
-  /** Set once the failure is on its way, so that it is told once. */
-  failed = false;
-  readonly #output: (bytes: Uint8Array) => void;
-
-  constructor(output: (bytes: Uint8Array) => void) {
-    super();
-    this.#output = output;
-  }
-
-  override _read(): void {}
-
-  override _write(chunk: Buffer, _encoding: string, done: () => void): void {
-    this.#output(plainBytes(chunk));
-    done();
-  }
-}
-
-function presentedCertificate(socket: TLSSocket): PresentedCertificate | null {
-  // Only this form shows the certificates above the leaf; the CA at the end is its own issuer.
-  let certificate: DetailedPeerCertificate | undefined = socket.getPeerCertificate(true);
-  const chain: Uint8Array[] = [];
-  while (certificate?.raw !== undefined && chain.length < MAX_CHAIN_LENGTH) {
-    chain.push(certificate.raw);
-    certificate = certificate.issuerCertificate === certificate ? undefined : certificate.issuerCertificate;
-  }
-  if (chain.length === 0) return null;
-  // The types say Error, Node sets the code's text.
-  const error = socket.authorizationError as unknown;
-  if (error === null || error === undefined) {
-    return { chain, authorizationError: socket.authorized ? null : 'NOT_AUTHORIZED' };
-  }
-  return { chain, authorizationError: typeof error === 'string' ? error : 'NOT_AUTHORIZED' };
-}
-
-function exportedKey(socket: TLSSocket, label: string): Uint8Array {
-  // The types ask for a context, and an empty one gives other bytes under TLS 1.2 than none.
-  const exportWithoutContext = socket.exportKeyingMaterial.bind(socket) as (length: number, label: string) => Buffer;
-  return plainBytes(exportWithoutContext(EXPORT_BYTES, label));
-}
-
-/** The same bytes without Buffer's ways: its `slice` shares memory where Uint8Array's copies. */
-function plainBytes(buffer: Buffer): Uint8Array {
-  return new Uint8Array(buffer.buffer, buffer.byteOffset, buffer.length);
-}
-
-function reasonOf(error: Error): string {
-  const code = 'code' in error ? error.code : undefined;
-  return typeof code === 'string' ? code : 'tls-error';
+  undeliveredBytes: number;
 }
 
 const EXPORT_BYTES = 256;
@@ -277,17 +226,4 @@ const MAX_RECORD_BYTES = 16_384;
 // A chain with generous RSA certificates is 10 KB; OpenSSL itself stops at 100 KB of certificates.
 const MAX_HANDSHAKE_BYTES = 131_072;
 // More than the largest message of any client (262,144 bytes, with its records' overhead).
-const MAX_QUEUED_BYTES = 327_680;
-const MAX_CHAIN_LENGTH = 10;
-
-const CIPHERS = [
-  'TLS_AES_256_GCM_SHA384',
-  'TLS_AES_128_GCM_SHA256',
-  'TLS_CHACHA20_POLY1305_SHA256',
-  'ECDHE-ECDSA-AES256-GCM-SHA384',
-  'ECDHE-RSA-AES256-GCM-SHA384',
-  'ECDHE-ECDSA-AES128-GCM-SHA256',
-  'ECDHE-RSA-AES128-GCM-SHA256',
-  'ECDHE-ECDSA-CHACHA20-POLY1305',
-  'ECDHE-RSA-CHACHA20-POLY1305',
-].join(':');
+const MAX_UNDELIVERED_BYTES = 327_680;

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <node_api.h>
+#include <openssl/types.h>
 #include <sys/socket.h>
 
 #include <cerrno>
@@ -73,10 +74,26 @@ struct UdpScratch {
   } runs[kMessages];
 };
 
+struct Tls {
+  ~Tls();
+  SSL* ssl = nullptr;
+  bool ready = false;  // the handshake is done
+  std::string reason;  // for which it failed
+};
+
+struct FreeTlsContext {
+  void operator()(SSL_CTX* context) const;
+};
+
 // One for each environment; nothing else is mutable but the process-wide key table.
 struct Instance {
   std::vector<std::unique_ptr<Batch>> batches;  // the index is the handle; never reused
   std::vector<std::shared_ptr<void>> watches;   // of watchReadable
+  struct {
+    std::vector<std::unique_ptr<Tls>> connections;  // the index is the handle
+    std::vector<int32_t> unused;                    // handles
+  } tls;
+  std::vector<std::unique_ptr<SSL_CTX, FreeTlsContext>> tlsContexts;  // the index is the handle
   Counters counters{};
   UdpScratch udp{};
 };
@@ -110,6 +127,7 @@ class Call {
   int64_t systemError(const std::string& what, int error) {
     return fail(napi_throw_error, strerrorname_np(error), what + ": " + strerror(error));
   }
+  int64_t error(const std::string& message) { return fail(napi_throw_error, nullptr, message); }
   // What a system call returned, unless it failed.
   int64_t checked(const char* what, int result) { return result >= 0 || failed_ ? result : systemError(what, errno); }
 
@@ -139,7 +157,9 @@ inline int64_t writeFacts(const Bytes& out, std::initializer_list<int32_t> facts
   X(udpOpen) X(udpSteer) X(udpReceive) X(udpSend) X(tunOpen) X(tunOffload) X(tunRead) X(tunWrite)           \
   X(keyInstall) X(keyFree) X(keyUsage) X(keyForwardForTest) X(open) X(seal)                                 \
   X(tcpListen) X(tcpAccept) X(tcpReceive) X(tcpSend) X(eventCreate) X(eventSignal) X(eventClear)            \
-  X(pollCreate) X(pollAdd) X(pollModify) X(pollRemove) X(pollWait) X(watchReadable)
+  X(pollCreate) X(pollAdd) X(pollModify) X(pollRemove) X(pollWait) X(watchReadable)           \
+  X(tlsContext) X(tlsContextFree) X(tlsOpen) X(tlsClose) X(tlsReceive) X(tlsRead) X(tlsWrite) X(tlsTake)    \
+  X(tlsPeer) X(tlsExport) X(tlsReason)
 
 namespace exported {
 #define X(name) int64_t name(Call& call);

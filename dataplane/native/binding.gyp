@@ -3,7 +3,7 @@
   "targets": [
     {
       "target_name": "clientvpn",
-      "sources": ["module.cc", "sockets.cc", "tun.cc", "aead.cc", "wait.cc"],
+      "sources": ["module.cc", "sockets.cc", "tun.cc", "aead.cc", "wait.cc", "tls.cc"],
       "defines": ["NAPI_VERSION=9"],
       "cflags!": ["-O2", "-Wno-unused-parameter"],
       "cflags": ["-O3", "-Wall", "-Wextra", "-Werror", "-fstack-protector-strong", "-fvisibility=hidden"],

@@ -3,7 +3,6 @@ import { readFileSync, statSync } from 'node:fs';
 import { join } from 'node:path';
 import { test } from 'node:test';
 import { waitForProgress } from '../support/flows.ts';
-import { gatewayProcesses } from '../support/gateway-processes.ts';
 import { endpoint, rule, secret, targetNetwork, users, yamlOf } from '../support/manifests.ts';
 import { TARGETS } from '../support/netns.ts';
 import { skipWithoutNamespaces } from '../support/requirements.ts';
@@ -106,14 +105,6 @@ test('private keys in the state folder are readable by root alone', { skip }, as
   assert.equal(statSync(world.gateway.stateDir).mode & 0o777, 0o700);
   const path = join(world.gateway.stateDir, CLIENT_KEY);
   assert.equal(statSync(path).mode & 0o777, 0o600);
-});
-
-test('the data plane is started with the OpenSSL configuration that leaves no ticket to make', { skip }, async (t) => {
-  const world = await World.create(t);
-  const { child } = await gatewayProcesses(world.gateway);
-  const words = readFileSync(`/proc/${child}/cmdline`, 'utf8').split('\0');
-  const path = words[words.indexOf('--openssl-config') + 1] ?? '';
-  assert.match(readFileSync(path, 'utf8'), /^NumTickets = 0$/m);
 });
 
 const CLIENT_KEY = join('pki', 'default', 'clients', 'clients', 'alice.pem');

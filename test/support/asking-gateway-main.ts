@@ -64,6 +64,7 @@ async function serve(): Promise<void> {
       traffic: (peerId) => tunnel.traffic(peerId),
     }),
     tls: new TlsEndpoint({
+      addon,
       credentials: { certificatePem, keyPem, clientCaPem: null },
       deliver: (input) => driver.feed(input),
     }),

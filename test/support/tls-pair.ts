@@ -1,6 +1,7 @@
 import { once } from 'node:events';
 import { Duplex } from 'node:stream';
 import { connect, type ConnectionOptions, type TLSSocket } from 'node:tls';
+import { loadAddon } from '../../dataplane/io/load-addon.ts';
 import { TlsEndpoint, type TlsCredentials, type TlsInput } from '../../dataplane/io/tls-endpoint.ts';
 
 /** A TlsEndpoint and any number of real node:tls clients, joined in memory. */
@@ -8,11 +9,13 @@ export class TlsPair {
   readonly endpoint: TlsEndpoint;
   /** Everything the endpoint answered, in order. */
   readonly inputs: TlsInput[] = [];
+  /** Sees what clients send. */
+  tap: ((bytes: Uint8Array) => void) | null = null;
   readonly #wires = new Map<number, Duplex>();
   readonly #waiters = new Set<() => void>();
 
   constructor(credentials: TlsCredentials) {
-    this.endpoint = new TlsEndpoint({ credentials, deliver: (input) => this.#onInput(input) });
+    this.endpoint = new TlsEndpoint({ addon: loadAddon(), credentials, deliver: (input) => this.#onInput(input) });
   }
 
   /** Opens both ends; the handshake runs by itself. */
@@ -21,6 +24,7 @@ export class TlsPair {
     const wire = new Duplex({
       read() {},
       write: (chunk: Buffer, _encoding, done) => {
+        this.tap?.(new Uint8Array(chunk));
         this.endpoint.input(id, chunk);
         done();
       },
