@@ -83,7 +83,6 @@ int goOn(int, X509_STORE_CTX*) { return 1; }
 bool configure(SSL_CTX* context) {
   SSL_CTX_set_options(context, SSL_OP_NO_TICKET | SSL_OP_NO_RENEGOTIATION | SSL_OP_NO_COMPRESSION |
                                    SSL_OP_CIPHER_SERVER_PREFERENCE);
-  SSL_CTX_set_mode(context, SSL_MODE_RELEASE_BUFFERS);
   SSL_CTX_set_session_cache_mode(context, SSL_SESS_CACHE_OFF);
   return SSL_CTX_set_num_tickets(context, 0) == 1 && SSL_CTX_set_min_proto_version(context, TLS1_2_VERSION) == 1 &&
          SSL_CTX_set_max_proto_version(context, TLS1_3_VERSION) == 1 && SSL_CTX_set_cipher_list(context, kCiphers) == 1 &&
@@ -132,6 +131,14 @@ void shrink(BIO* bio) {
   BIO_get_mem_ptr(bio, &used);
   if (used != nullptr && used->max > kIdleBytes && BIO_ctrl_pending(bio) == 0 && (fresh = BUF_MEM_new()) != nullptr)
     BIO_set_mem_buf(bio, fresh, BIO_CLOSE);
+}
+
+// Gives back what the next message will take anew: 34 KB of buffers. While a handshake lasts they are kept, since each of
+// its flights would take and free them.
+void rest(SSL* ssl) {
+  SSL_free_buffers(ssl);
+  shrink(SSL_get_rbio(ssl));
+  shrink(SSL_get_wbio(ssl));
 }
 
 // The name that OpenSSL's documentation has for what a certificate was refused for.
@@ -243,9 +250,7 @@ int64_t exported::tlsRead(Call& call) {
     return tls->ready ? kHandshakeDone : stateAfter(tls, done);
   }
   const int count = SSL_read(tls->ssl, out.data, static_cast<int>(std::min<size_t>(out.size, INT32_MAX)));
-  if (count > 0) return count;
-  shrink(SSL_get_rbio(tls->ssl));
-  return stateAfter(tls, count);
+  return count > 0 ? count : stateAfter(tls, count);
 }
 
 int64_t exported::tlsWrite(Call& call) {
@@ -262,10 +267,10 @@ int64_t exported::tlsTake(Call& call) {
   Tls* tls = connection(call, 0);
   const Bytes out = call.bytes(1, 1);
   if (call.failed()) return 0;
-  BIO* bio = SSL_get_wbio(tls->ssl);
-  const int count = BIO_read(bio, out.data, static_cast<int>(std::min<size_t>(out.size, INT32_MAX)));
-  if (count <= 0 && tls->ready) shrink(bio);
-  return std::max(count, 0);
+  const int size = static_cast<int>(std::min<size_t>(out.size, INT32_MAX));
+  const int count = std::max(BIO_read(SSL_get_wbio(tls->ssl), out.data, size), 0);
+  if (count == 0 && tls->ready) rest(tls->ssl);
+  return count;
 }
 
 // @returns [version, why the certificate was refused or an empty string, whether resumed, leaf, its issuer, …]
