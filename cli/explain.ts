@@ -6,7 +6,7 @@ import { compilePolicy, GroupInterner } from '../dataplane/policy/policy-tables.
 import { prefixOf } from '../operator/endpoint/checks/verdict.ts';
 import type { CompileResult } from '../operator/endpoint/compile-types.ts';
 import { checkManifests, loadValidator, type CheckedManifests } from '../standalone/check-manifests.ts';
-import { formatFinding, hasErrors, sortFindings } from '../standalone/findings.ts';
+import { type Finding, formatFinding, hasErrors, sortFindings } from '../standalone/findings.ts';
 import { readManifestFiles } from '../standalone/read-manifests.ts';
 import { parseIpv4, type Ipv4 } from '../net/ipv4.ts';
 import type { CommandIo } from './command-io.ts';
@@ -77,7 +77,8 @@ async function prepare(options: ExplainOptions, io: CommandIo): Promise<Prepared
   const read = await readManifestFiles(options.manifests);
   const checked = checkManifests(read.files, await loadValidator(), { quotas, now: Date.now() });
   const fatal = sortFindings([...read.findings, ...checked.schemaFindings]);
-  for (const finding of hasErrors(fatal) ? fatal : checked.findings) io.err.write(`${formatFinding(finding)}\n`);
+  const told = hasErrors(fatal) ? fatal : checked.findings.filter(mattersToReach);
+  for (const finding of told) io.err.write(`${formatFinding(finding)}\n`);
   if (hasErrors(fatal)) return undefined;
 
   const endpoint = findEndpoint(checked, options.endpoint);
@@ -96,6 +97,11 @@ async function prepare(options: ExplainOptions, io: CommandIo): Promise<Prepared
   };
   const tables = compilePolicy(source, interner, 1);
   return { addresses, view: new PolicyView(tables.shared), interner, routes, rules: policy.rules };
+}
+
+/** Warnings about an endpoint are about its certificates and keys, which decide who gets in and not what they reach. */
+function mattersToReach({ severity, object }: Finding): boolean {
+  return severity === 'error' || !object.startsWith('ClientVpnEndpoint/');
 }
 
 function explain(prepared: Prepared, groups: readonly string[], address: Ipv4, to: string): Explanation {

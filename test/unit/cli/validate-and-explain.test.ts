@@ -216,6 +216,15 @@ describe('explain', () => {
     assert.equal(out, '203.0.113.1: refused (NoRule): route default, but no rule is about it\n');
   });
 
+  it("says nothing about certificates that are elsewhere, which decide nobody's reach", async () => {
+    const { code, out, err } = await explain(['10.50.1.1'], ['Eng'], {
+      manifests: ['examples/quickstart'],
+      endpoint: 'quickstart',
+    });
+    assert.deepEqual([code, err], [0, '']);
+    assert.match(out, /"reason":"Allowed"/);
+  });
+
   it('asks for the target network where there are several, and uses its routes', async () => {
     const other = resource('TargetNetwork', 'net-b', { spec: { zone: 'b' } });
     const manifests = [folder, folderOf({ 'b.yaml': [other] })];
