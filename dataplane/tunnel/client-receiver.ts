@@ -37,6 +37,9 @@ export class ClientReceiver {
   /** Row of the last data packet in this batch and its peer: what is glued behind it comes from that peer. */
   #lastRow = -1;
   #lastPeer = -1;
+  /** Row last found to be where this peer is: the rows of a batch do not change, nor do peers while it is handled. */
+  #knownRow = -1;
+  #knownPeer = -1;
 
   constructor(parts: ReceiverParts) {
     this.#parts = parts;
@@ -73,6 +76,7 @@ export class ClientReceiver {
     this.#now = now;
     this.#second = Math.floor(now / 1000) | 0;
     this.#lastRow = -1;
+    this.#knownRow = -1;
   }
 
   #sortDatagram(batch: PacketBatch, slot: number): number {
@@ -183,7 +187,12 @@ export class ClientReceiver {
   #noticeFloat(batch: PacketBatch, slot: number, peer: number): void {
     const { peers, port, counters } = this.#parts;
     const row = batch.source[slot];
-    if (isSameRemote(batch.remoteWords, row, peers.remoteWords, peer)) return;
+    if (row === this.#knownRow && peer === this.#knownPeer) return;
+    if (isSameRemote(batch.remoteWords, row, peers.remoteWords, peer)) {
+      this.#knownRow = row;
+      this.#knownPeer = peer;
+      return;
+    }
     if (this.#now - peers.lastFloatReport[peer] < FLOAT_REPORT_MS) return;
     if (!port.notifyFloat(peer, batch, row)) return;
     peers.lastFloatReport[peer] = this.#now;
@@ -240,7 +249,7 @@ export class ClientReceiver {
       return;
     }
     peers.countIngress(peer, packet.totalBytes);
-    batch.setPlain(slot, offset, packet.totalBytes);
+    batch.length[slot] = packet.totalBytes;
     if (this.#isPingToGateway(batch.bytes)) {
       batch.verdict[slot] = PacketVerdict.Send;
       return;
@@ -255,6 +264,7 @@ export class ClientReceiver {
         counters.count(Counter.AcksSuperseded);
       }
     } else if (answer === ACCESS_CLIENT) {
+      batch.setPlain(slot, offset, packet.totalBytes);
       clampMss(batch.bytes, packet, peers.maxSegmentBytes[peer], false);
       this.#routeToClient(batch, slot, peer);
     } else {

@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { SlotVerdict } from '../../../../dataplane/io/native-addon.ts';
-import { PacketVerdict } from '../../../../dataplane/tunnel/packet-batch.ts';
+import { PacketVerdict, REMOTE_WORDS } from '../../../../dataplane/tunnel/packet-batch.ts';
 import { ForwarderWorld, GATEWAY } from '../../../support/forwarder-world.ts';
 import { echoRequest, icmpPacket, isRefusal } from '../../../support/inner-packets.ts';
 import { tcpPacket, TcpFlag, udpPacket } from '../../../support/ip-twin.ts';
@@ -300,6 +300,20 @@ test('a float is reported at most once in 100 ms, and only for the newest packet
   from(7, w.wire(0, TO_SERVER, { id: 20 }));
   assert.equal(w.port.events.length, 2);
   assert.equal(w.port.toNetwork.length, 12, 'delivered all the same');
+});
+
+test('a float is noticed in the middle of a batch', () => {
+  const w = world();
+  const count = w.lay([1, 2, 3, 4].map((id) => w.wire(0, TO_SERVER, { id })));
+  w.batch.source.set([0, 0, 1, 1]);
+  w.batch.remoteWords[REMOTE_WORDS] = 7;
+  w.forwarder.clients.receiveUdp(w.batch, count, w.now);
+  assert.equal(w.port.events.length, 1);
+  assert.equal(w.port.toNetwork.length, 4);
+  w.now += 100;
+  w.batch.remoteWords[0] = 8;
+  w.forwarder.clients.receiveUdp(w.batch, w.lay([w.wire(0, TO_SERVER, { id: 5 })]), w.now);
+  assert.equal(w.port.events.length, 2, 'the same row of another batch');
 });
 
 test('[P67] on a stream one bad tag ends the connection; an unknown key does not', () => {
