@@ -80,7 +80,7 @@ export interface NativeAddon {
    * each one whole wire packet with its own packet id from the key's counter, slots of one input contiguous, `peer`, `key` and `flags` copied, `source` = index of the input;
    * `header[i]` (opcode|keyId, peer id) as u32; `flags[i]` bit 0: 2-byte length before each packet (TCP), bit 1: 0xfa before the plaintext
    * inside the encryption. Fills the output from slot 0 and stops before an input whose segments would not fit behind the others.
-   * An input that cannot be sealed keeps the reason as its verdict (KeyExhausted, Unsealable) and is consumed.
+   * What was sealed is used up: headers and checksums are made in the input's bytes. An input that cannot be sealed keeps the reason as its verdict (KeyExhausted, Unsealable) and is consumed.
    * output verdict = SEND. @returns next input index not consumed; output count in output.count[0].
    */
   seal(input: BatchHandle, from: number, count: number, output: BatchHandle): number;

@@ -39,6 +39,7 @@ struct Layout {
   uint32_t aadOffset, headBytes;  // the AAD ends with the head; the packet id, or counter, too
   bool epochs;                    // and the tag last
 
+  int aadBytes() const { return static_cast<int>(headBytes - aadOffset); }
   uint8_t* text(uint8_t* packet) const { return packet + headBytes + (epochs ? 0 : kTagBytes); }
   uint8_t* tag(uint8_t* packet, uint32_t textBytes) const { return packet + headBytes + (epochs ? textBytes : 0); }
   // Classic: packet id ‖ implicit IV. Epoch: (epoch ‖ counter ‖ 0) XOR IV.
@@ -56,19 +57,19 @@ const Layout* layoutOf(uint8_t opcode, bool epochFormat) {
   return opcode == kDataV1 && !epochFormat ? &kLayoutV1 : nullptr;
 }
 
-// Opens or seals the text of `packet` in place; the context knows which.
-bool crypt(EVP_CIPHER_CTX* context, const Layout& layout, const uint8_t* iv, uint8_t* packet, uint32_t size) {
-  const bool sealing = EVP_CIPHER_CTX_is_encrypting(context) == 1;
-  const auto aadBytes = static_cast<int>(layout.headBytes - layout.aadOffset);
-  uint8_t nonce[12], *text = layout.text(packet), *tag = layout.tag(packet, size);
-  int written = 0, last = 0;
-  layout.nonce(packet, iv, nonce);
-  return EVP_CipherInit_ex(context, nullptr, nullptr, nullptr, nonce, -1) == 1 &&
-         EVP_CipherUpdate(context, nullptr, &written, packet + layout.aadOffset, aadBytes) == 1 &&
-         EVP_CipherUpdate(context, text, &written, text, static_cast<int>(size)) == 1 &&
-         (sealing || EVP_CIPHER_CTX_ctrl(context, EVP_CTRL_AEAD_SET_TAG, kTagBytes, tag) == 1) &&
-         EVP_CipherFinal_ex(context, text + written, &last) == 1 &&
-         (!sealing || EVP_CIPHER_CTX_ctrl(context, EVP_CTRL_AEAD_GET_TAG, kTagBytes, tag) == 1);
+// Opens the text of `packet` in place, or seals `from`, behind a framing byte or not, into it; the context knows which.
+bool crypt(const DirectionKey& key, const Layout& layout, uint8_t* packet, const uint8_t* from, uint32_t size, bool framed) {
+  const bool sealing = EVP_CIPHER_CTX_is_encrypting(key.context) == 1;
+  uint8_t nonce[12], *text = layout.text(packet), *tag = layout.tag(packet, size + framed);
+  OSSL_PARAM tags[] = {OSSL_PARAM_construct_octet_string(OSSL_CIPHER_PARAM_AEAD_TAG, tag, kTagBytes), OSSL_PARAM_END};
+  int written = 0;
+  layout.nonce(packet, key.iv, nonce);
+  return EVP_CipherInit_ex2(key.context, nullptr, nullptr, nonce, -1, sealing ? nullptr : tags) == 1 &&
+         EVP_CipherUpdate(key.context, nullptr, &written, packet + layout.aadOffset, layout.aadBytes()) == 1 &&
+         (!framed || EVP_CipherUpdate(key.context, text, &written, &kFramingNone, 1) == 1) &&
+         EVP_CipherUpdate(key.context, text + framed, &written, from, static_cast<int>(size)) == 1 &&
+         EVP_CipherFinal_ex(key.context, text + framed + written, &written) == 1 &&
+         (!sealing || EVP_CIPHER_CTX_get_params(key.context, tags) == 1);
 }
 
 // Opens the packet in place and points the slot at its plaintext. @returns the verdict.
@@ -82,7 +83,7 @@ uint8_t openSlot(Batch* batch, uint32_t slot, Key* key, uint8_t* packet, uint32_
   if (id == 0) return kBadPacketId;
   DirectionKey* from = key->receiveKey(epoch);
   if (from == nullptr) return kBadEpoch;
-  if (key->failedTags > kFailedTagsMax || !crypt(from->context, *layout, from->iv, packet, size)) {
+  if (key->failedTags > kFailedTagsMax || !crypt(*from, *layout, packet, layout->text(packet), size, false)) {
     key->failedTags++;
     return kBadTag;
   }
@@ -96,15 +97,16 @@ uint8_t openSlot(Batch* batch, uint32_t slot, Key* key, uint8_t* packet, uint32_
   return kOpened;
 }
 
-// One input of seal: its key, its layout, and how it becomes packets.
+// One input of seal: its key, its layout, and how it becomes packets. What it holds is used up.
 struct Job {
   Key* key;
-  const uint8_t* data;
+  uint8_t* data;
   uint32_t length;
   const Layout* layout = nullptr;
   uint32_t header = 0, checksumStart = 0, checksumOffset = 0;
   uint8_t flags = 0, offload = 0;
   SegmentPlan plan{};
+  uint8_t headers[120]{};  // the longest of IPv4 and TCP
 
   bool prepare(const Batch& input, uint32_t slot) {
     header = input.header[slot];
@@ -115,6 +117,7 @@ struct Job {
     if (layout == nullptr || length == 0) return false;
     if (segmented()) {
       if (!planSegments(data, length, offload & kGsoMask, input.segmentBytes[slot], &plan)) return false;
+      memcpy(headers, data, plan.headerBytes);
     } else if (offload & kNeedsChecksum) {
       checksumStart = input.checksumStart[slot];
       checksumOffset = input.checksumOffset[slot];
@@ -130,23 +133,17 @@ struct Job {
   uint32_t innerBytes(uint32_t index) const { return plan.headerBytes + plan.payloadOf(index); }
   uint64_t totalBytes() const { return static_cast<uint64_t>(plan.count) * plan.headerBytes + plan.payloadBytes; }
 
-  // Builds packet `index` where it is encrypted. @returns its size on the wire, 0 if the cipher failed.
+  // Seals packet `index` into `out`; 0 comes first. @returns its size on the wire, 0 if the cipher failed.
   uint32_t write(uint32_t index, uint64_t id, uint8_t* out) const {
-    const uint32_t inner = innerBytes(index), size = inner + (flags & kFramingByte ? 1 : 0), wire = inner + overhead();
-    uint8_t* head = out;
-    if (flags & kTcpPrefix) {
-      put16(head, wire - 2);
-      head += 2;
-    }
+    const uint32_t inner = innerBytes(index), wire = inner + overhead();
+    uint8_t* head = out + (flags & kTcpPrefix ? 2 : 0);
+    if (flags & kTcpPrefix) put16(out, wire - 2);
     put32(head, header);  // V1: all but its first byte is written over
     if (layout->epochs) put32(head + 4, key->sending.epoch << 16 | static_cast<uint32_t>(id >> 32));
     put32(head + layout->headBytes - 4, static_cast<uint32_t>(id));
-    uint8_t* packet = layout->text(head);
-    if (flags & kFramingByte) *packet++ = kFramingNone;
-    if (segmented()) writeSegment(plan, data, index, packet);
-    else memcpy(packet, data, inner);
-    if (!segmented() && (offload & kNeedsChecksum) != 0) finishChecksum(packet, inner, checksumStart, checksumOffset);
-    return crypt(key->sending.context, *layout, key->sending.iv, head, size) ? wire : 0;
+    const uint8_t* packet = segmented() ? cutSegment(plan, headers, data, index) : data;
+    if (!segmented() && (offload & kNeedsChecksum) != 0) finishChecksum(data, inner, checksumStart, checksumOffset);
+    return crypt(key->sending, *layout, head, packet, inner, (flags & kFramingByte) != 0) ? wire : 0;
   }
 };
 
@@ -248,7 +245,7 @@ int64_t exported::seal(Call& call) {
   for (; slot < count; slot++) {
     const int32_t handle = input->key[slot];
     if (input->verdict[slot] != kSend || handle < 0) continue;
-    const uint8_t* data = input->slot(slot, &length);
+    uint8_t* data = input->slot(slot, &length);
     Job job{findKey(handle), data, length};
     if (job.key == nullptr || data == nullptr) return call.slotError(slot);
     bool possible = job.prepare(*input, slot);

@@ -1,6 +1,7 @@
 // One key of the data channel with all its epochs: what a slot of the key table holds.
 #pragma once
 
+#include <openssl/core_names.h>
 #include <openssl/crypto.h>
 #include <openssl/evp.h>
 #include <openssl/hmac.h>

@@ -83,25 +83,24 @@ inline void finishChecksum(uint8_t* packet, uint32_t length, uint32_t start, uin
   store16(packet + start + offset, sum == 0 && offset == 6 ? 0xffff : sum);  // 0 would mean "no checksum" in UDP
 }
 
-// Writes packet `index`, headers and checksums mended, to `out`.
-inline void writeSegment(const SegmentPlan& plan, const uint8_t* packet, uint32_t index, uint8_t* out) {
+// Makes packet `index` in place: `headers`, copied from the super-packet before the first, go before its payload, over what
+// is there of earlier packets, so that none can be made again. @returns its first byte.
+inline uint8_t* cutSegment(const SegmentPlan& plan, const uint8_t* headers, uint8_t* packet, uint32_t index) {
   constexpr uint8_t kFinPush = 0x09, kCwr = 0x80;
-  const uint32_t payloadBytes = plan.payloadOf(index), before = index * plan.segmentBytes;
-  const uint32_t innerBytes = plan.headerBytes - plan.ipBytes + payloadBytes;
-  uint8_t* inner = out + plan.ipBytes;
-  memcpy(out, packet, plan.headerBytes);
-  memcpy(out + plan.headerBytes, packet + plan.headerBytes + before, payloadBytes);
+  const uint32_t before = index * plan.segmentBytes, innerBytes = plan.headerBytes - plan.ipBytes + plan.payloadOf(index);
+  uint8_t *out = packet + before, *inner = out + plan.ipBytes;
+  memcpy(out, headers, plan.headerBytes);
   put16(out + 2, plan.ipBytes + innerBytes);
-  put16(out + 4, get16(packet + 4) + index);
+  put16(out + 4, get16(headers + 4) + index);
   putIpChecksum(out, plan.ipBytes);
   if (plan.tcp) {
     put32(inner + 4, get32(inner + 4) + before);
-    if (index + 1 < plan.count) inner[13] &= static_cast<uint8_t>(~kFinPush);
-    if (index > 0) inner[13] &= static_cast<uint8_t>(~kCwr);
+    inner[13] &= static_cast<uint8_t>(~((index + 1 < plan.count ? kFinPush : 0) | (index > 0 ? kCwr : 0)));
   } else {
     put16(inner + 4, innerBytes);
   }
   const uint32_t place = plan.tcp ? 16 : 6;
   store16(inner + place, foldSum(pseudoSum(out, plan.tcp ? 6 : 17, innerBytes)));
   finishChecksum(inner, innerBytes, 0, place);
+  return out;
 }

@@ -90,7 +90,11 @@ const superPacket = tcpPacket({ ...ends, payload: new Uint8Array(64_000) });
 const run = sealAll(install('AES-256-GCM', false), [superPacket]);
 input.arrays.offload[0] = 0x81;
 input.arrays.segmentBytes[0] = 1348;
-const perSuper = timed(1, run);
+// Sealing uses its input up: the first packet's headers go over the super-packet's.
+const perSuper = timed(1, () => {
+  input.arrays.bytes.set(superPacket.subarray(0, 40), input.arrays.offset[0]);
+  run();
+});
 const segments = output.arrays.count[0];
 console.log(
   `TSO 64 KB into ${segments}: ${(perSuper / segments).toFixed(0)} ns per segment, ${((64_000 * 8) / perSuper).toFixed(1)} Gbit/s`,

@@ -315,6 +315,19 @@ const SUPER: readonly { name: string; packet: Uint8Array; segmentBytes: number; 
       offload: 0x85,
     };
   }),
+  // Headers go over the payload of more than one earlier packet.
+  {
+    name: 'TCP × 9 with the longest header, 12 bytes each',
+    packet: tcpPacket({
+      source: ['10.0.0.1', 80],
+      destination: ['10.8.0.2', 4000],
+      sequence: 7,
+      options: new Uint8Array(40).fill(1),
+      payload: Uint8Array.from({ length: 100 }, (_, i) => i + 1),
+    }),
+    segmentBytes: 12,
+    offload: 0x81,
+  },
 ];
 
 for (const { name, packet, segmentBytes, offload } of SUPER)
