@@ -31,8 +31,9 @@ export interface EngineLimits {
   readonly answersTotal: number;
   /** New sessions per second of one IPv4 /24 or IPv6 /56. */
   readonly startsPerNetwork: number;
-  /** Below this share of the half-open limit, new sessions are limited per network only. */
+  /** Below this share of the half-open limit, and below this number under way, new sessions are limited per network only. */
   readonly startsUnlimitedShare: number;
+  readonly startsUnlimitedMost: number;
   /** New sessions after their cookie, per second and in one burst, beyond that share. */
   readonly startsPerSecond: number;
   readonly startsBurst: number;
@@ -64,6 +65,8 @@ export const DEFAULT_LIMITS: EngineLimits = {
   answersTotal: 5_000,
   startsPerNetwork: 50,
   startsUnlimitedShare: 0.5,
+  // More than these would wait for one another until their clients give up, after 60 s; fewer, and a fast machine would idle.
+  startsUnlimitedMost: 1_000,
   startsPerSecond: 200,
   startsBurst: 1_000,
   clientKeyLifetimeS: null,

@@ -60,14 +60,18 @@ export class EngineState {
       limits: this.limits,
       random: options.random,
       wallClock: options.wallClock,
-      handshakes: () =>
-        this.peers.openingCount < this.halfOpenLimit * this.limits.startsUnlimitedShare ? 'few' : 'many',
+      handshakes: () => (this.peers.openingCount < this.#unlimitedStarts ? 'few' : 'many'),
     });
   }
 
   /** Handshakes that may be under way at a time. */
   get halfOpenLimit(): number {
     return Math.max(MIN_HALF_OPEN, Math.floor(this.served.snapshot.maxConnections * this.limits.halfOpenShare));
+  }
+
+  /** Handshakes under way below which the rate of new ones is no matter. */
+  get #unlimitedStarts(): number {
+    return Math.min(this.halfOpenLimit * this.limits.startsUnlimitedShare, this.limits.startsUnlimitedMost);
   }
 
   /** Begins the handling of one input. */

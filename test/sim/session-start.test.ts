@@ -167,16 +167,21 @@ test('one network with many ports can’t take every start there is', () => {
   assert.equal(openingCount(world), 21);
 });
 
-test('a crowd that comes back at once is held to a rate only when handshakes have piled up', () => {
-  const limits = { startsUnlimitedShare: 0.5, startsPerSecond: 1, startsBurst: 1 };
-  const world = new SimulatedWorld({ config: dataPlaneConfig({ snapshot: { maxConnections: 160 } }), limits });
-  for (let network = 1; network <= 40; network += 1) {
-    const remote = udpRemote(`192.0.${network}.1`, 1);
-    const peerSessionId = cookieFor(world, remote);
-    answers(world, clientPacket({ opcode: Opcode.AckV1, acks: [0], peerSessionId, messageId: null }), remote);
-  }
-  assert.equal(openingCount(world), 21, 'half of the 40 that may be half-open, and a burst of one');
-});
+for (const { startsUnlimitedMost, started, why } of [
+  { startsUnlimitedMost: 1_000, started: 21, why: 'half of the 40 that may be half-open, and a burst of one' },
+  { startsUnlimitedMost: 10, started: 11, why: 'what may wait for one another, and a burst of one' },
+]) {
+  test(`a crowd that comes back at once is held to a rate beyond ${why}`, () => {
+    const limits = { startsUnlimitedShare: 0.5, startsUnlimitedMost, startsPerSecond: 1, startsBurst: 1 };
+    const world = new SimulatedWorld({ config: dataPlaneConfig({ snapshot: { maxConnections: 160 } }), limits });
+    for (let network = 1; network <= 40; network += 1) {
+      const remote = udpRemote(`192.0.${network}.1`, 1);
+      const peerSessionId = cookieFor(world, remote);
+      answers(world, clientPacket({ opcode: Opcode.AckV1, acks: [0], peerSessionId, messageId: null }), remote);
+    }
+    assert.equal(openingCount(world), started);
+  });
+}
 
 test('acknowledgements ride on what TLS answers, and go alone at the end of the turn when it says nothing', () => {
   const world = new SimulatedWorld();
