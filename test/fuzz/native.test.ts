@@ -3,19 +3,15 @@
 // and UndefinedBehaviorSanitizer. FUZZ_ITERATIONS sets the slots per test, FUZZ_SECONDS the time per test instead.
 import assert from 'node:assert/strict';
 import { closeSync, openSync } from 'node:fs';
-import { after, test, type TestContext } from 'node:test';
+import { after, test } from 'node:test';
 import { loadAddon } from '../../dataplane/io/load-addon.ts';
 import { SlotVerdict } from '../../dataplane/io/native-addon.ts';
-import { InternalError } from '../../net/errors.ts';
-import { reportInputs } from '../support/fuzz-report.ts';
+import { fuzzAddon } from '../support/fuzz-addon.ts';
 import { countingBytes } from '../support/hex.ts';
 import { tcpPacket, udpPacket } from '../support/ip-twin.ts';
 import { mutate } from '../support/mutation.ts';
 import { NativeBatch } from '../support/native-batch.ts';
-import { randomFrom, seeded } from '../support/seed.ts';
 
-const SLOTS = Number(process.env['FUZZ_ITERATIONS'] ?? 60_000);
-const SECONDS = Number(process.env['FUZZ_SECONDS'] ?? 0);
 const CAPACITY = 64;
 const SIZE = { capacity: CAPACITY, bytes: 1 << 18, rows: 4, regionBytes: 2048 };
 /** What the kernel writes in front of a packet of a TUN queue. */
@@ -41,41 +37,10 @@ const INNER = [
   new Uint8Array(1),
 ];
 
-interface Fuzz {
-  readonly below: (limit: number) => number;
-  readonly random: () => number;
-  /** Something from the edge of what a number of so many bits can be. */
-  readonly edge: (bits: 8 | 16 | 32) => number;
-  readonly reached: (layer: string, count?: number) => void;
-}
-
-/** Calls `round`, which takes care of a number of slots, until there were enough. */
-function fuzz(context: TestContext, round: (fuzz: Fuzz) => number, mustReach: readonly string[]): void {
-  const { seed } = seeded(context);
-  const random = randomFrom(seed);
-  const below = (limit: number): number => Math.floor(random() * limit);
-  const layers = new Map<string, number>();
-  const reached = (layer: string, count = 1): void => void layers.set(layer, (layers.get(layer) ?? 0) + count);
-  const edge = (bits: 8 | 16 | 32): number => (EDGES[below(EDGES.length)] & (2 ** bits - 1)) >>> 0;
-  const untilMs = performance.now() + SECONDS * 1000;
-  let slots = 0;
-  while (SECONDS > 0 ? performance.now() < untilMs : slots < SLOTS) {
-    try {
-      slots += round({ below, random, edge, reached });
-    } catch (error) {
-      if (![TypeError, RangeError, InternalError].some((misuse) => error instanceof misuse)) throw error;
-      reached('refused as misuse');
-      slots += 1;
-    }
-  }
-  reportInputs(context, slots, layers);
-  for (const layer of mustReach) assert.ok((layers.get(layer) ?? 0) > 0, `nothing reached ${layer}`);
-}
-
-test('open: mutated packets of every format are opened or refused by name', (context) => {
+test('open: mutated packets of every format are opened or refused by name', async (context) => {
   const keys = KEYS.map(([cipher, keyBytes, epochFormat]) => pairOfKeys(cipher, keyBytes, epochFormat));
   const [plain, sealed] = [new NativeBatch(addon, SIZE), new NativeBatch(addon, SIZE)];
-  fuzz(
+  await fuzzAddon(
     context,
     ({ below, random, reached }) => {
       const pair = keys[below(keys.length)];
@@ -99,11 +64,11 @@ test('open: mutated packets of every format are opened or refused by name', (con
   );
 });
 
-test('seal: super-packets whose headers lie are sealed whole or refused by name', (context) => {
+test('seal: super-packets whose headers lie are sealed whole or refused by name', async (context) => {
   const keys = KEYS.map(([cipher, keyBytes, epochFormat]) => pairOfKeys(cipher, keyBytes, epochFormat));
   const input = new NativeBatch(addon, SIZE);
   const output = new NativeBatch(addon, { ...SIZE, capacity: 512, bytes: 1 << 19 });
-  fuzz(
+  await fuzzAddon(
     context,
     ({ below, random, edge, reached }) => {
       const count = input.lay(Array.from({ length: 12 }, () => superPacket(random, below)));
@@ -135,10 +100,10 @@ test('seal: super-packets whose headers lie are sealed whole or refused by name'
   );
 });
 
-test('tunWrite: segments that almost belong together are coalesced within their memory', (context) => {
+test('tunWrite: segments that almost belong together are coalesced within their memory', async (context) => {
   const batch = new NativeBatch(addon, SIZE);
   const before = addon.counters()['coalescedRuns'];
-  fuzz(
+  await fuzzAddon(
     context,
     ({ below, random, reached }) => {
       const flow = below(3);
@@ -158,10 +123,10 @@ test('tunWrite: segments that almost belong together are coalesced within their 
   assert.ok(addon.counters()['coalescedRuns'] > before, 'segments were joined');
 });
 
-test('tunWrite: datagrams that almost belong together are coalesced within their memory', (context) => {
+test('tunWrite: datagrams that almost belong together are coalesced within their memory', async (context) => {
   const batch = new NativeBatch(addon, SIZE);
   const before = addon.counters()['coalescedRuns'];
-  fuzz(
+  await fuzzAddon(
     context,
     ({ below, random, reached }) => {
       const size = below(1400);
@@ -180,7 +145,7 @@ test('tunWrite: datagrams that almost belong together are coalesced within their
   assert.ok(addon.counters()['coalescedRuns'] > before, 'datagrams were joined');
 });
 
-test('tunRead: whatever the device says of its packets, what becomes of them stays in bounds', (context) => {
+test('tunRead: whatever the device says of its packets, what becomes of them stays in bounds', async (context) => {
   const keys = KEYS.map(([cipher, keyBytes, epochFormat]) => pairOfKeys(cipher, keyBytes, epochFormat));
   const local = { port: 0, gro: false, receiveBufferBytes: 0, sendBufferBytes: 0 };
   const [device, kernel] = [
@@ -191,7 +156,7 @@ test('tunRead: whatever the device says of its packets, what becomes of them sta
   const batch = new NativeBatch(addon, { ...SIZE, bytes: 1 << 20 });
   const output = new NativeBatch(addon, { ...SIZE, capacity: 512, bytes: 1 << 19 });
   context.after(() => [device, kernel].forEach(({ fd }) => addon.close(fd)));
-  fuzz(
+  await fuzzAddon(
     context,
     ({ below, random, edge, reached }) => {
       for (let sent = 0; sent < 8; sent += 1) {
@@ -224,13 +189,13 @@ test('tunRead: whatever the device says of its packets, what becomes of them sta
   );
 });
 
-test('every number of a batch may lie, in every call', (context) => {
+test('every number of a batch may lie, in every call', async (context) => {
   const batches = [new NativeBatch(addon, SIZE), new NativeBatch(addon, SIZE)];
   const { server } = pairOfKeys('AES-128-GCM', 16, false);
   const socket = addon.udpOpen({ address: '127.0.0.1', port: 0, gro: true, receiveBufferBytes: 0, sendBufferBytes: 0 });
   const poll = addon.pollCreate();
   context.after(() => [socket.fd, poll].forEach((fd) => addon.close(fd)));
-  fuzz(
+  await fuzzAddon(
     context,
     ({ below, random, edge, reached }) => {
       const { arrays } = batches[below(2)];
@@ -300,7 +265,3 @@ function pairOfKeys(cipher: string, keyBytes: number, epochFormat: boolean) {
   const client = addon.keyInstall({ ...key, encryptKey: up, decryptKey: down });
   return { server, client, epochFormat };
 }
-
-const EDGES = [
-  0, 1, 2, 3, 15, 16, 19, 20, 21, 27, 28, 39, 40, 41, 60, 127, 128, 255, 256, 1400, 0x7fff, 0x8000, 65_535,
-].concat([65_536, SIZE.bytes - 1, SIZE.bytes, 0x7fff_ffff, 0x8000_0000, 0xffff_ff00, 0xffff_fffe, 0xffff_ffff]);
