@@ -117,6 +117,8 @@ export class TlsEndpoint {
           tls: connection.id,
           bytes: this.#record.slice(0, result),
         });
+        // It may have been a password.
+        this.#record.fill(0, 0, result);
       } else if (result === TlsState.HandshakeDone) {
         this.#secured(connection);
       } else if (result === TlsState.More) {
