@@ -104,26 +104,19 @@ int64_t stateAfter(Tls* tls, int result) {
   return kFailed;
 }
 
-// The connection that argument `index` names; OpenSSL's queue of errors is its own from here on.
-Tls* connection(Call& call, size_t index) {
-  const int32_t handle = call.integer(index);
-  auto& all = call.instance->tls.connections;
+// What the first argument names of `all`; OpenSSL's queue of errors is its own from here on.
+template <typename T>
+auto named(Call& call, const std::vector<T>& all) -> decltype(all[0].get()) {
+  const int32_t handle = call.integer(0);
   if (call.failed()) return nullptr;
   ERR_clear_error();
   if (handle >= 0 && static_cast<size_t>(handle) < all.size() && all[handle]) return all[handle].get();
-  call.rangeError("No such TLS connection");
+  call.rangeError("No such TLS connection or context");
   return nullptr;
 }
 
-SSL_CTX* contextOf(Call& call, size_t index) {
-  const int32_t handle = call.integer(index);
-  auto& all = call.instance->tlsContexts;
-  if (call.failed()) return nullptr;
-  ERR_clear_error();
-  if (handle >= 0 && static_cast<size_t>(handle) < all.size() && all[handle]) return all[handle].get();
-  call.rangeError("No such TLS context");
-  return nullptr;
-}
+Tls* connectionOf(Call& call) { return named(call, call.instance->tls.connections); }
+SSL_CTX* contextOf(Call& call) { return named(call, call.instance->tlsContexts); }
 
 // Drained, a BIO keeps the memory of the largest flight it ever held.
 void shrink(BIO* bio) {
@@ -199,13 +192,13 @@ int64_t exported::tlsContext(Call& call) {
 
 // Connections that were opened with it keep it.
 int64_t exported::tlsContextFree(Call& call) {
-  SSL_CTX* context = contextOf(call, 0);
+  SSL_CTX* context = contextOf(call);
   if (context != nullptr) call.instance->tlsContexts[static_cast<size_t>(call.integer(0))].reset();
   return 0;
 }
 
 int64_t exported::tlsOpen(Call& call) {
-  SSL_CTX* context = contextOf(call, 0);
+  SSL_CTX* context = contextOf(call);
   if (context == nullptr) return 0;
   auto tls = std::make_unique<Tls>();
   BIO *in = BIO_new(BIO_s_mem()), *out = BIO_new(BIO_s_mem());
@@ -226,7 +219,7 @@ int64_t exported::tlsOpen(Call& call) {
 }
 
 int64_t exported::tlsClose(Call& call) {
-  if (connection(call, 0) == nullptr) return 0;
+  if (connectionOf(call) == nullptr) return 0;
   const int32_t handle = call.integer(0);
   call.instance->tls.connections[handle].reset();
   call.instance->tls.unused.push_back(handle);
@@ -234,14 +227,14 @@ int64_t exported::tlsClose(Call& call) {
 }
 
 int64_t exported::tlsReceive(Call& call) {
-  Tls* tls = connection(call, 0);
+  Tls* tls = connectionOf(call);
   const Bytes bytes = call.bytes(1, 1);
   if (call.failed() || bytes.size > INT32_MAX) return 0;
   return BIO_write(SSL_get_rbio(tls->ssl), bytes.data, static_cast<int>(bytes.size));
 }
 
 int64_t exported::tlsRead(Call& call) {
-  Tls* tls = connection(call, 0);
+  Tls* tls = connectionOf(call);
   const Bytes out = call.bytes(1, 1);
   if (call.failed()) return 0;
   if (!tls->ready) {
@@ -254,7 +247,7 @@ int64_t exported::tlsRead(Call& call) {
 }
 
 int64_t exported::tlsWrite(Call& call) {
-  Tls* tls = connection(call, 0);
+  Tls* tls = connectionOf(call);
   const Bytes bytes = call.bytes(1, 1);
   if (call.failed()) return 0;
   if (!tls->ready || bytes.size > SSL3_RT_MAX_PLAIN_LENGTH)
@@ -264,7 +257,7 @@ int64_t exported::tlsWrite(Call& call) {
 }
 
 int64_t exported::tlsTake(Call& call) {
-  Tls* tls = connection(call, 0);
+  Tls* tls = connectionOf(call);
   const Bytes out = call.bytes(1, 1);
   if (call.failed()) return 0;
   const int size = static_cast<int>(std::min<size_t>(out.size, INT32_MAX));
@@ -275,7 +268,7 @@ int64_t exported::tlsTake(Call& call) {
 
 // @returns [version, why the certificate was refused or an empty string, whether resumed, leaf, its issuer, …]
 int64_t exported::tlsPeer(Call& call) {
-  Tls* tls = connection(call, 0);
+  Tls* tls = connectionOf(call);
   if (tls == nullptr) return 0;
   if (!tls->ready) return call.rangeError("Asked before the handshake");
   const long verdict = SSL_get_verify_result(tls->ssl);
@@ -294,7 +287,7 @@ int64_t exported::tlsPeer(Call& call) {
 
 // Without a context: an empty one gives other bytes under TLS 1.2.
 int64_t exported::tlsExport(Call& call) {
-  Tls* tls = connection(call, 0);
+  Tls* tls = connectionOf(call);
   const int32_t label = call.integer(1);
   const Bytes out = call.bytes(2, 1);
   if (call.failed()) return 0;
@@ -305,7 +298,7 @@ int64_t exported::tlsExport(Call& call) {
 }
 
 int64_t exported::tlsReason(Call& call) {
-  const Tls* tls = connection(call, 0);
+  const Tls* tls = connectionOf(call);
   if (tls != nullptr) call.object = text(call, tls->reason.c_str());
   return 0;
 }
