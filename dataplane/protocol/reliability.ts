@@ -113,6 +113,11 @@ export class SendQueue {
     }
   }
 
+  /** Forgets all that is in flight: the peer has shown otherwise that it has it. */
+  ackAll(): void {
+    this.#inFlight = [];
+  }
+
   /** Drops everything: the key state is gone. */
   clear(): void {
     this.#inFlight = [];

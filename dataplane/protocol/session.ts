@@ -319,13 +319,26 @@ export class Session {
 
   #acceptSoftReset(packet: ControlPacket, nowMs: number): KeyState | undefined {
     if (packet.opcode !== Opcode.SoftResetV1 || packet.messageId !== 0) return undefined;
-    if (!this.#mayRenew || this.#negotiating !== undefined) return undefined;
+    if (!this.#mayRenew) return undefined;
+    this.#concludeFromNext(packet.keyId);
+    if (this.#negotiating !== undefined) return undefined;
     const expected = [nextKeyId(this.#current.keyId), nextKeyId(this.#lastKeyId)];
     if (!expected.includes(packet.keyId)) return undefined;
     this.#port.onSoftReset();
     if (nowMs < this.#clientRenewalFromMs) return undefined;
     this.#clientRenewalFromMs = nowMs + this.#options.timers.clientRenewalPauseMs;
     return this.#beginNegotiation(packet.keyId, nowMs);
+  }
+
+  /**
+   * A client begins the next renewal once it has read all of our answer in this one, and from then on acknowledges
+   * nothing of it: its acknowledgements were lost for good.
+   */
+  #concludeFromNext(nextId: number): void {
+    const key = this.#negotiating;
+    if (key?.phase !== 'answered' || nextId !== nextKeyId(key.keyId)) return;
+    key.send.ackAll();
+    if (key.becomeActive()) this.#activate(key);
   }
 
   #beginNegotiation(keyId: number, nowMs: number): KeyState {

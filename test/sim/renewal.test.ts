@@ -99,6 +99,25 @@ for (const [when, pauseMs] of [
   });
 }
 
+test('takes a client’s next renewal for its acknowledgements of this one, should all of them be lost', () => {
+  const world = new SimulatedWorld({ timers: { renegotiateMs: 0 } });
+  const client = world.connect({ config: { keySwitchMs: 5_000 } });
+  const sendRaw = client.sendRaw.bind(client);
+  client.sendRaw = (bytes) => {
+    if (bytes[0] !== ((Opcode.AckV1 << 3) | 1)) sendRaw(bytes);
+  };
+  client.handle({ kind: 'renew' });
+  world.advance(15_000);
+  assert.deepEqual(renewedKeys(world), []);
+  client.handle({ kind: 'renew' });
+  world.advance(20);
+  // It has let go of the first key by now.
+  assert.deepEqual([renewedKeys(world), world.tunnel.peers.get(0)?.primary?.material.keyId], [[1], 1]);
+  world.advance(1_000);
+  assert.deepEqual(renewedKeys(world), [1, 2]);
+  assert.equal(sendAndCount(world, client), 1);
+});
+
 test('sends on the newest key once it renews again itself', () => {
   const world = new SimulatedWorld({ timers: { renegotiateMs: 600_000 } });
   const client = world.connect({ config: { keySwitchMs: 10_000_000 } });

@@ -1,5 +1,6 @@
 import type { ChildProcess } from 'node:child_process';
 import { fileURLToPath } from 'node:url';
+import { Opcode } from '../../dataplane/protocol/opcode.ts';
 import { LogLines } from './log-lines.ts';
 import { GATEWAY_ADDRESS, type Lab } from './netns.ts';
 import type { RelayPlan } from './udp-relay-main.ts';
@@ -16,6 +17,11 @@ export function losePackets(lab: Lab, percent: number, traffic: Traffic = 'all')
   const isControl = traffic === 'control' ? '@th,64,5 != 9' : '';
   for (const direction of ['sport', 'dport'])
     addRule(lab, `udp ${direction} 1194 ${isControl} numgen random mod 100 < ${percent} drop`);
+}
+
+/** Drops what clients send to acknowledge, and nothing else, under this key id. */
+export function loseAcknowledgements(lab: Lab, keyId: number): void {
+  addRule(lab, `udp dport 1194 @th,64,8 == ${(Opcode.AckV1 << 3) | keyId} drop`);
 }
 
 /** Drops packets above this size without a word: no ICMP tells anybody. */
