@@ -16,7 +16,7 @@ export interface DataChannel {
   newKey(peerId: number, slot: 'primary' | 'secondary', key: DataKeyMaterial): void;
   /**
    * Makes `secondary` primary. The old primary keeps receiving until deleteKey. The tunnel thread does
-   * this by itself on the first valid packet of the new key, or 60 s after newKey; see KeySwitched.
+   * this by itself on the first valid packet of the new key, or 120 s after newKey; see KeySwitched.
    */
   swapKeys(peerId: number): void;
   deleteKey(peerId: number, keyId: number): void;
@@ -122,7 +122,7 @@ export type DataChannelNotification =
     }
   | { readonly kind: 'keepaliveLost'; readonly peerId: number; readonly generation: number }
   | { readonly kind: 'exitNotified'; readonly peerId: number; readonly generation: number }
-  /** The first valid packet on `keyId` arrived, or its 60 s ran out: it is the sending key now. */
+  /** The first valid packet on `keyId` arrived, or its 120 s ran out: it is the sending key now. */
   | { readonly kind: 'keySwitched'; readonly peerId: number; readonly generation: number; readonly keyId: number }
   /** Renew soon (7/8 of the AEAD limit, packet id 0xFF000000, epoch 0xF000, decrypt failures), or the key no longer sends. */
   | { readonly kind: 'keyExhausted'; readonly peerId: number; readonly generation: number; readonly keyId: number };

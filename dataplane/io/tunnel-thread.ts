@@ -429,4 +429,5 @@ const STRAY_SLOTS = RECORDS_PER_TURN;
 const INNER_SLOTS = RECORDS_PER_TURN;
 const INNER_BYTES = 8 * 65_536;
 const COUNTERS_EVERY_MS = 250;
-const KEY_SWITCH_MS = 60_000;
+/** Twice the hand window: by then a renewal whose answer nobody acknowledged has been abandoned, and its key deleted. */
+const KEY_SWITCH_MS = 120_000;

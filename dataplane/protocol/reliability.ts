@@ -113,7 +113,7 @@ export class SendQueue {
     }
   }
 
-  /** Forgets all that is in flight: the peer has shown otherwise that it has it. */
+  /** Forgets all that is in flight: the peer has shown that it has it. */
   ackAll(): void {
     this.#inFlight = [];
   }

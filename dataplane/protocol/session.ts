@@ -219,6 +219,14 @@ export class Session {
     return key;
   }
 
+  /** The client has shown that it has read all of our answer in this renewal, whatever became of its acknowledgements. */
+  conclude(keyId: number): void {
+    const key = this.#negotiating;
+    if (key?.keyId !== keyId || key.phase !== 'answered') return;
+    key.send.ackAll();
+    if (key.becomeActive()) this.#activate(key);
+  }
+
   /** The negotiated key takes over; the one before it retires. */
   promote(key: KeyState, nowMs: number): void {
     if (key !== this.#negotiating) return;
@@ -320,7 +328,9 @@ export class Session {
   #acceptSoftReset(packet: ControlPacket, nowMs: number): KeyState | undefined {
     if (packet.opcode !== Opcode.SoftResetV1 || packet.messageId !== 0) return undefined;
     if (!this.#mayRenew) return undefined;
-    this.#concludeFromNext(packet.keyId);
+    // A client begins the next renewal once it has ours of this one, and acknowledges nothing of it from then on.
+    const running = this.#negotiating;
+    if (running !== undefined && packet.keyId === nextKeyId(running.keyId)) this.conclude(running.keyId);
     if (this.#negotiating !== undefined) return undefined;
     const expected = [nextKeyId(this.#current.keyId), nextKeyId(this.#lastKeyId)];
     if (!expected.includes(packet.keyId)) return undefined;
@@ -328,17 +338,6 @@ export class Session {
     if (nowMs < this.#clientRenewalFromMs) return undefined;
     this.#clientRenewalFromMs = nowMs + this.#options.timers.clientRenewalPauseMs;
     return this.#beginNegotiation(packet.keyId, nowMs);
-  }
-
-  /**
-   * A client begins the next renewal once it has read all of our answer in this one, and from then on acknowledges
-   * nothing of it: its acknowledgements were lost for good.
-   */
-  #concludeFromNext(nextId: number): void {
-    const key = this.#negotiating;
-    if (key?.phase !== 'answered' || nextId !== nextKeyId(key.keyId)) return;
-    key.send.ackAll();
-    if (key.becomeActive()) this.#activate(key);
   }
 
   #beginNegotiation(keyId: number, nowMs: number): KeyState {

@@ -5,7 +5,7 @@ import type { Negotiated } from '../protocol/negotiation.ts';
 import type { Session } from '../protocol/session.ts';
 
 /**
- * Derives the data keys of an authenticated, active key and wipes what they came from.
+ * Derives the data keys of an authenticated key that has been answered and wipes what they came from.
  * @returns undefined when there is nothing sound to derive them from.
  */
 export function takeDataKeys(session: Session, key: KeyState, negotiated: Negotiated): DataKeyMaterial | undefined {

@@ -15,7 +15,7 @@ import { onLoginDeadline, onPending } from './login-dialogue.ts';
 import { factsOf, remoteText, type Peer } from './peer.ts';
 import { startPeer } from './peer-session.ts';
 import { restartPeer } from './pushing.ts';
-import { onRetiringDeadline, startRenewal } from './renewal.ts';
+import { onKeySwitched, onRetiringDeadline, startRenewal } from './renewal.ts';
 import type { TcpOpening } from './tcp-openings.ts';
 
 /**
@@ -287,7 +287,7 @@ export class Engine {
         closePeer(state, peer, 'client exit');
         return;
       case 'keySwitched':
-        if (notification.keyId === peer.tunnel.keyId) peer.tunnel.isSwitching = false;
+        onKeySwitched(peer, notification.keyId);
         return;
       case 'keyExhausted':
         if (notification.keyId === peer.tunnel.keyId) startRenewal(state, peer);

@@ -58,6 +58,7 @@ export function establish(state: EngineState, peer: Peer, login: Login, granted:
     retiringKeyId: null,
     retiringUntil: Infinity,
     isSwitching: false,
+    unconfirmedKeyId: null,
     told: state.served.pushed,
   };
   peer.phase = 'connected';

@@ -11,7 +11,7 @@ import type { EngineState } from './engine-state.ts';
 import { establish } from './establish.ts';
 import { promptsOf } from './login-dialogue.ts';
 import type { ClientWords, Login, Peer } from './peer.ts';
-import { completeRenewal } from './renewal.ts';
+import { proceedWithRenewal } from './renewal.ts';
 
 /** Takes a client's half of the key exchange: answers it in any case, then has the client's claim judged. */
 export function onKeyMethod(state: EngineState, peer: Peer, key: KeyState, message: KeyMethodMessage): void {
@@ -93,17 +93,18 @@ export function onVerdict(state: EngineState, requestId: number, verdict: Authen
 }
 
 /**
- * Goes on with a login as soon as both hold: this very key's login is granted, and its client can read. No key, token
- * or push may leave before (CVE-2020-15078).
+ * Goes on with a login as soon as both hold: this very key's login is granted, and its client can read. No token or push
+ * may leave before (CVE-2020-15078).
  */
 export function proceed(state: EngineState, peer: Peer): void {
   const { login } = peer;
-  if (login?.granted === undefined || login.key.phase !== 'active') return;
-  peer.login = undefined;
+  if (login?.granted === undefined) return;
   if (login.purpose === 'renewal') {
-    completeRenewal(state, peer, login.key, login.granted);
+    proceedWithRenewal(state, peer, login.key, login.granted);
     return;
   }
+  if (login.key.phase !== 'active') return;
+  peer.login = undefined;
   const outcome = establish(state, peer, login, login.granted);
   if (outcome.kind === 'refused') deny(state, peer, 'login', forNow(outcome.reason));
   else if (outcome.kind === 'withdrawn')

@@ -48,6 +48,8 @@ export interface Tunnel {
   retiringUntil: number;
   /** The newest key is installed but does not send yet. */
   isSwitching: boolean;
+  /** A granted renewal's key: it receives already, and takes over once the client is known to have our answer. */
+  unconfirmedKeyId: number | null;
   /** What the client was last told of the network. */
   told: PushedNetwork;
 }

@@ -33,56 +33,81 @@ export function finishKeySwitch(state: EngineState, { tunnel }: Peer): void {
 
 /** The negotiation came to nothing, the key in use stays. */
 export function abandonRenewal(state: EngineState, peer: Peer, key: KeyState): void {
+  const { tunnel } = peer;
+  if (tunnel?.unconfirmedKeyId === key.keyId) {
+    state.command({ verb: 'deleteKey', peerId: tunnel.peerId, keyId: key.keyId });
+    tunnel.unconfirmedKeyId = null;
+  }
   releaseKeyMethodBytes(state, key);
   peer.session.abandon(key);
   peer.renewAt = state.now + state.limits.renewalRetryMs;
 }
 
 /**
- * Puts a renewed key to work beside the one before it. The tunnel thread sends with the new one as soon as the client
- * does; the old one goes on receiving for the transition window.
+ * Goes on with a renewal that is granted. Its key receives from now on: the client may send with it before we know that
+ * it has our answer, for its acknowledgements may be lost. It takes over once we do know (ADR 10).
  */
-export function completeRenewal(
-  state: EngineState,
-  peer: Peer,
-  key: KeyState,
-  granted: Extract<AuthenticationVerdict, { kind: 'granted' }>,
-): void {
-  const { tunnel, negotiated, session } = peer;
-  if (tunnel === undefined || negotiated === undefined) return;
-  if (!isSameIdentity(tunnel.identity, granted.identity)) {
-    endPeer(state, peer, 'identity changed at a renewal', authFailedMessage('the identity has changed'));
-    return;
-  }
-  const { withdrawals } = state.served;
-  const identity = withdrawals.current(granted.identity);
-  const withdrawn = withdrawals.reasonFor(identity);
-  if (withdrawn !== undefined) {
-    endPeer(state, peer, withdrawn, haltMessage(withdrawn));
-    return;
-  }
-  const keys = takeDataKeys(session, key, negotiated);
-  if (keys === undefined) {
+export function proceedWithRenewal(state: EngineState, peer: Peer, key: KeyState, granted: Granted): void {
+  const { tunnel } = peer;
+  if (tunnel === undefined) return;
+  const identity = renewedIdentity(state, peer, granted);
+  if (identity === undefined) return;
+  if (tunnel.unconfirmedKeyId === null && !installUnconfirmed(state, peer, key)) {
+    peer.login = undefined;
     abandonRenewal(state, peer, key);
     return;
   }
-  const { peerId } = tunnel;
-  if (tunnel.retiringKeyId !== null) {
-    if (tunnel.isSwitching) state.command({ verb: 'swapKeys', peerId });
-    state.command({ verb: 'deleteKey', peerId, keyId: tunnel.retiringKeyId });
-  }
-  state.command({ verb: 'newKey', peerId, slot: 'secondary', key: keys });
-  session.promote(key, state.now);
+  if (key.phase !== 'active') return;
+  peer.login = undefined;
+  peer.session.promote(key, state.now);
   tunnel.retiringKeyId = tunnel.keyId;
   tunnel.retiringUntil = key.createdMs + state.options.timers.transitionWindowMs;
   tunnel.keyId = key.keyId;
+  tunnel.unconfirmedKeyId = null;
   tunnel.isSwitching = true;
   tunnel.identity = identity;
-  state.command({ verb: 'setGroups', peerId, groups: state.interner.idsOf(identity.groups) });
+  state.command({ verb: 'setGroups', peerId: tunnel.peerId, groups: state.interner.idsOf(identity.groups) });
   peer.renewAt = nextRenewalAt(state, peer);
   peer.authToken = granted.authToken;
   state.event({ kind: 'renewed', connectionId: peer.connectionId, keyId: key.keyId });
   refreshToken(peer);
+}
+
+/** @returns whom the renewal was granted to; undefined when that ended the session. */
+function renewedIdentity(state: EngineState, peer: Peer, granted: Granted): Identity | undefined {
+  const before = peer.tunnel?.identity;
+  if (before !== undefined && !isSameIdentity(before, granted.identity)) {
+    endPeer(state, peer, 'identity changed at a renewal', authFailedMessage('the identity has changed'));
+    return undefined;
+  }
+  const { withdrawals } = state.served;
+  const identity = withdrawals.current(granted.identity);
+  const withdrawn = withdrawals.reasonFor(identity);
+  if (withdrawn === undefined) return identity;
+  endPeer(state, peer, withdrawn, haltMessage(withdrawn));
+  return undefined;
+}
+
+/** The key before the current one goes: the client has let go of it. The current one goes on sending. */
+function installUnconfirmed(state: EngineState, { tunnel, negotiated, session }: Peer, key: KeyState): boolean {
+  if (tunnel === undefined || negotiated === undefined || key.phase === 'negotiating') return false;
+  const keys = takeDataKeys(session, key, negotiated);
+  if (keys === undefined) return false;
+  const { peerId } = tunnel;
+  if (tunnel.retiringKeyId !== null) state.command({ verb: 'deleteKey', peerId, keyId: tunnel.retiringKeyId });
+  tunnel.retiringKeyId = null;
+  tunnel.retiringUntil = Infinity;
+  state.command({ verb: 'newKey', peerId, slot: 'secondary', key: keys });
+  tunnel.unconfirmedKeyId = key.keyId;
+  return true;
+}
+
+/** The tunnel thread sends with another key: the client does. What the client sends under a key proves that it has it. */
+export function onKeySwitched(peer: Peer, keyId: number): void {
+  const { tunnel } = peer;
+  if (tunnel === undefined) return;
+  if (tunnel.unconfirmedKeyId === keyId) peer.session.conclude(keyId);
+  if (tunnel.keyId === keyId) tunnel.isSwitching = false;
 }
 
 /** The old key has had its time. It must not go while it is the one that sends. */
@@ -97,6 +122,8 @@ export function onRetiringDeadline(state: EngineState, peer: Peer): void {
   tunnel.retiringKeyId = null;
   tunnel.retiringUntil = Infinity;
 }
+
+type Granted = Extract<AuthenticationVerdict, { kind: 'granted' }>;
 
 /** A renewal proves the same person with the same certificates; groups may have changed. */
 function isSameIdentity(before: Identity, after: Identity): boolean {

@@ -5,7 +5,7 @@ import { ReplayOutcome, ReplayWindows } from './replay-window.ts';
  * Which native key opens and which one seals, per peer; with the replay window of each key.
  * A peer has up to KEYS_PER_PEER keys: current, retiring, new, and one detached (protocol 11.4).
  *
- *   newKey primary ──▶ sending ◀── first valid packet on it, swapKeys, or 60 s ── pending ◀── newKey secondary
+ *   newKey primary ──▶ sending ◀── first valid packet on it, swapKeys, or 120 s ── pending ◀── newKey secondary
  */
 export class DataKeys {
   /** Per peer and key id: entry + 1, 0 for none. */

@@ -99,13 +99,32 @@ for (const [when, pauseMs] of [
   });
 }
 
-test('takes a client’s next renewal for its acknowledgements of this one, should all of them be lost', () => {
-  const world = new SimulatedWorld({ timers: { renegotiateMs: 0 } });
-  const client = world.connect({ config: { keySwitchMs: 5_000 } });
+/** A client whose acknowledgements under key 1 are all lost. */
+function clientWithoutAcks(world: SimulatedWorld, keySwitchMs: number): SimulatedClient {
+  const client = world.connect({ config: { keySwitchMs } });
   const sendRaw = client.sendRaw.bind(client);
   client.sendRaw = (bytes) => {
     if (bytes[0] !== ((Opcode.AckV1 << 3) | 1)) sendRaw(bytes);
   };
+  return client;
+}
+
+test('receives under a new key before its acknowledgements are in, and takes data for them', () => {
+  const world = new SimulatedWorld({ timers: { renegotiateMs: 0 } });
+  const client = clientWithoutAcks(world, 5_000);
+  client.handle({ kind: 'renew' });
+  world.advance(4_000);
+  assert.deepEqual(renewedKeys(world), []);
+  assert.equal(sendAndCount(world, client), 1);
+  world.advance(2_000);
+  assert.equal(client.machine.sendingKeyId, 1);
+  assert.equal(sendAndCount(world, client), 1);
+  assert.deepEqual([renewedKeys(world), world.tunnel.peers.get(0)?.primary?.material.keyId], [[1], 1]);
+});
+
+test('takes a client’s next renewal for its acknowledgements of this one, should all of them be lost', () => {
+  const world = new SimulatedWorld({ timers: { renegotiateMs: 0 } });
+  const client = clientWithoutAcks(world, 10_000_000);
   client.handle({ kind: 'renew' });
   world.advance(15_000);
   assert.deepEqual(renewedKeys(world), []);
@@ -114,7 +133,18 @@ test('takes a client’s next renewal for its acknowledgements of this one, shou
   // It has let go of the first key by now.
   assert.deepEqual([renewedKeys(world), world.tunnel.peers.get(0)?.primary?.material.keyId], [[1], 1]);
   world.advance(1_000);
-  assert.deepEqual(renewedKeys(world), [1, 2]);
+  assert.deepEqual([renewedKeys(world), world.tunnel.peers.get(0)?.secondary?.material.keyId], [[1, 2], 2]);
+});
+
+test('a renewal that nobody acknowledges leaves no key behind', () => {
+  const world = new SimulatedWorld({ timers: { renegotiateMs: 0 } });
+  const client = clientWithoutAcks(world, 10_000_000);
+  client.handle({ kind: 'renew' });
+  world.advance(5_000);
+  assert.equal(world.tunnel.peers.get(0)?.secondary?.material.keyId, 1);
+  world.advance(60_000);
+  const { primary, secondary } = world.tunnel.peers.get(0) ?? {};
+  assert.deepEqual([renewedKeys(world), primary?.material.keyId, secondary], [[], 0, undefined]);
   assert.equal(sendAndCount(world, client), 1);
 });
 

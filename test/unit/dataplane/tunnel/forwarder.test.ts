@@ -250,7 +250,7 @@ test('packets go out under the header of their peer and the key that sends', () 
   assert.deepEqual(w.port.events, [{ event: 'keySwitched', peer: 3, keyId: 5 }]);
 });
 
-test('a waiting key sends after 60 s without a packet on it; the report is repeated until there is room', () => {
+test('a waiting key sends once its time is over, without a packet on it; the report is repeated until there is room', () => {
   const w = world();
   w.peers.keys.install(0, 1, 9, 'secondary', w.now + 60_000);
   w.port.hasRoom = false;
