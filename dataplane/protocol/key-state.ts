@@ -68,7 +68,7 @@ export class KeyState {
     this.tls = options.tls;
     this.createdMs = options.nowMs;
     this.deadlineMs = options.nowMs + options.handWindowMs;
-    this.send = new SendQueue(options);
+    this.send = new SendQueue({ ...options, leastRetransmitMs: LEAST_RETRANSMIT_MS });
     this.receive = new ReceiveQueue(options.firstMessageId);
   }
 
@@ -210,3 +210,4 @@ export class KeyState {
 
 const NOTHING = new Uint8Array(0);
 const LEGACY_END_MS = 2_000;
+const LEAST_RETRANSMIT_MS = 500;

@@ -14,6 +14,8 @@ export interface SendQueueOptions {
   readonly firstMessageId: number;
   /** The first retransmission comes this long after the transmission; each further one takes twice as long. */
   readonly retransmitMs: number;
+  /** Once a round trip has been measured it is ROUND_TRIPS of them, no less than this and no more than `retransmitMs`. */
+  readonly leastRetransmitMs: number;
   /** `false` on TCP. */
   readonly retransmits: boolean;
   /** Stream bytes per packet; see maxPayloadBytes. */
@@ -29,9 +31,12 @@ export const MAX_BACKLOG_BYTES = 262_144;
 const LATER_ACKS_FOR_RESEND = 3;
 const MAX_BACKOFF = 16;
 const HURRIED_RETRANSMIT_MS = 500;
+/** A client acknowledges with its next packet, after the work that ours means for it. */
+const ROUND_TRIPS = 4;
 
 interface InFlight extends OutgoingMessage {
   transmissions: number;
+  sentAtMs: number;
   laterAcks: number;
   nextAtMs: number;
 }
@@ -47,16 +52,19 @@ export class SendQueue {
   #inFlight: InFlight[] = [];
   #nextMessageId: number;
   #retransmitMs: number;
+  #mostRetransmitMs: number;
 
   constructor(options: SendQueueOptions) {
     this.#options = options;
     this.#retransmitMs = options.retransmitMs;
+    this.#mostRetransmitMs = options.retransmitMs;
     this.#nextMessageId = options.firstMessageId;
   }
 
   /** What is said from now on are last words: we will soon be gone, and many a client goes without acknowledging. */
   hurry(): void {
-    this.#retransmitMs = Math.min(this.#retransmitMs, HURRIED_RETRANSMIT_MS);
+    this.#mostRetransmitMs = Math.min(this.#mostRetransmitMs, HURRIED_RETRANSMIT_MS);
+    this.#retransmitMs = Math.min(this.#retransmitMs, this.#mostRetransmitMs);
   }
 
   /** Queues a message of its own, ahead of stream bytes: a reset. */
@@ -104,11 +112,13 @@ export class SendQueue {
   }
 
   /** Forgets acknowledged messages; the third acknowledgement of later ones makes a message due at once. */
-  ack(ids: readonly number[]): void {
+  ack(ids: readonly number[], nowMs: number): void {
     for (const id of ids) {
       const at = this.#inFlight.findIndex((message) => message.messageId === id);
       if (at < 0) continue;
-      this.#inFlight.splice(at, 1);
+      const [{ transmissions, sentAtMs }] = this.#inFlight.splice(at, 1);
+      // Of a message that was sent twice nobody knows which one was acknowledged.
+      if (transmissions === 1) this.#measured(nowMs - sentAtMs);
       for (const earlier of this.#inFlight.slice(0, at)) this.#countLaterAck(earlier);
     }
   }
@@ -144,6 +154,7 @@ export class SendQueue {
       messageId: this.#nextMessageId,
       payload,
       transmissions: 0,
+      sentAtMs: nowMs,
       laterAcks: 0,
       nextAtMs: nowMs,
     };
@@ -154,9 +165,21 @@ export class SendQueue {
   }
 
   #transmitted(message: InFlight, nowMs: number): void {
-    const backoff = Math.min(2 ** message.transmissions, MAX_BACKOFF);
     message.transmissions += 1;
-    message.nextAtMs = this.#options.retransmits ? nowMs + this.#retransmitMs * backoff : Infinity;
+    message.sentAtMs = nowMs;
+    message.nextAtMs = this.#nextAt(message);
+  }
+
+  #nextAt({ transmissions, sentAtMs }: InFlight): number {
+    const backoff = Math.min(2 ** (transmissions - 1), MAX_BACKOFF);
+    return this.#options.retransmits ? sentAtMs + this.#retransmitMs * backoff : Infinity;
+  }
+
+  /** What is in flight beside the acknowledged message may be lost: it need not wait longer than the next will. */
+  #measured(roundTripMs: number): void {
+    const ms = Math.max(this.#options.leastRetransmitMs, ROUND_TRIPS * roundTripMs);
+    this.#retransmitMs = Math.min(ms, this.#mostRetransmitMs);
+    for (const message of this.#inFlight) message.nextAtMs = Math.min(message.nextAtMs, this.#nextAt(message));
   }
 
   #countLaterAck(message: InFlight): void {

@@ -291,7 +291,7 @@ export class Session {
     const key = known ?? this.#acceptSoftReset(packet, nowMs);
     if (key === undefined) return packet.opcode === Opcode.SoftResetV1 ? 'renewal-not-allowed' : 'unknown-key';
     key.heardMs = nowMs;
-    key.send.ack(packet.acks);
+    key.send.ack(packet.acks, nowMs);
     let verdict: SessionDrop | undefined;
     let isTlsBusy = false;
     if (packet.messageId !== null) {

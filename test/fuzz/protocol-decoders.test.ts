@@ -90,10 +90,11 @@ const TARGETS: readonly FuzzTarget[] = [
       if (!decoded.ok) return;
       reached('packet');
       const { packet } = decoded;
-      const sender = new SendQueue({ firstMessageId: 0, retransmitMs: 2000, retransmits: true, maxPayloadBytes: 100 });
+      const timing = { retransmitMs: 2000, leastRetransmitMs: 500, retransmits: true };
+      const sender = new SendQueue({ ...timing, firstMessageId: 0, maxPayloadBytes: 100 });
       sender.pushStream(new Uint8Array(1000));
       sender.due(0);
-      sender.ack(packet.acks);
+      sender.ack(packet.acks, 1);
       assert.ok(sender.due(1).length <= 6);
       const receiver = new ReceiveQueue();
       if (receiver.receive(packet.messageId ?? 0, packet.opcode, packet.payload) === 'accepted') reached('accepted');

@@ -32,7 +32,8 @@ export class ClientKeyState {
     this.keyId = options.keyId;
     this.tls = options.tls;
     this.createdMs = options.nowMs;
-    this.send = new SendQueue({ ...options, firstMessageId: 0 });
+    // A stock client measures nothing.
+    this.send = new SendQueue({ ...options, firstMessageId: 0, leastRetransmitMs: options.retransmitMs });
     this.send.pushMessage(options.reset, new Uint8Array(0));
     this.source = { preMaster: options.random(48), random1: options.random(32), random2: options.random(32) };
   }

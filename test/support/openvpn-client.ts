@@ -140,7 +140,7 @@ export class ClientMachine {
       this.#renewing = state;
     }
     if (state === undefined) return;
-    state.send.ack(packet.acks);
+    state.send.ack(packet.acks, nowMs);
     if (packet.messageId === null) return;
     state.receive.receive(packet.messageId, packet.opcode, packet.payload);
     for (let message = state.receive.next(); message !== undefined; message = state.receive.next()) {

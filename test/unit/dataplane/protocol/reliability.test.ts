@@ -12,6 +12,7 @@ function sendQueue(options: { readonly firstMessageId?: number; readonly retrans
   return new SendQueue({
     firstMessageId: options.firstMessageId ?? 0,
     retransmitMs: 2000,
+    leastRetransmitMs: 500,
     retransmits: options.retransmits ?? true,
     maxPayloadBytes: 10,
   });
@@ -42,12 +43,12 @@ test('the window stays shut until the oldest message is acknowledged', () => {
   const queue = sendQueue();
   queue.pushStream(countingBytes(100));
   queue.due(0);
-  queue.ack([3, 4, 5]);
+  queue.ack([3, 4, 5], 1);
   assert.deepEqual(
     idsOf(queue.due(1)).filter((id) => id > 5),
     [],
   );
-  queue.ack([0]);
+  queue.ack([0], 1);
   assert.deepEqual(
     idsOf(queue.due(2)).filter((id) => id > 5),
     [6],
@@ -58,12 +59,46 @@ test('[P34] resends at once when three later messages are acknowledged, and only
   const queue = sendQueue();
   queue.pushStream(countingBytes(60));
   queue.due(0);
-  queue.ack([1, 2]);
+  queue.ack([1, 2], 10);
   assert.deepEqual(queue.due(10), []);
-  queue.ack([2, 1, 3]);
+  queue.ack([2, 1, 3], 20);
   assert.deepEqual(idsOf(queue.due(20)), [0]);
-  queue.ack([4]);
+  queue.ack([4], 30);
   assert.deepEqual(queue.due(30), []);
+});
+
+/** When each message of `queue` is sent again, until `endMs`. */
+function resendsUntil(queue: SendQueue, endMs: number): Record<number, readonly number[]> {
+  const sentAt: Record<number, readonly number[]> = {};
+  for (let deadline = queue.nextDeadline() ?? 0; deadline < endMs; deadline = queue.nextDeadline() ?? Infinity)
+    sentAt[deadline] = idsOf(queue.due(deadline));
+  return sentAt;
+}
+
+for (const [roundTripMs, expected] of [
+  [40, { 500: [1, 2], 1_500: [1, 2], 3_500: [1, 2] }],
+  [200, { 800: [1, 2], 2_400: [1, 2] }],
+  [700, { 2_000: [1, 2] }],
+] as const) {
+  test(`after a round trip of ${roundTripMs} ms what is lost is repeated after four of them, within 0.5 and 2 s`, () => {
+    const queue = sendQueue();
+    queue.pushStream(countingBytes(30));
+    queue.due(0);
+    queue.ack([0], roundTripMs);
+    assert.deepEqual(resendsUntil(queue, 5_000), expected);
+    queue.pushStream(countingBytes(10));
+    assert.deepEqual(idsOf(queue.due(5_000)), [3]);
+    assert.equal(resendsUntil(queue, 20_000)[5_000 + Number(Object.keys(expected)[0])]?.includes(3), true);
+  });
+}
+
+test('a message that was sent twice measures no round trip', () => {
+  const queue = sendQueue();
+  queue.pushStream(countingBytes(20));
+  queue.due(0);
+  queue.due(2_000);
+  queue.ack([0], 2_010);
+  assert.equal(queue.nextDeadline(), 6_000);
 });
 
 test('last words are repeated sooner, what was said before is not', () => {
@@ -73,10 +108,7 @@ test('last words are repeated sooner, what was said before is not', () => {
   queue.hurry();
   queue.pushStream(countingBytes(10));
   queue.due(0);
-  const sentAt: Record<number, readonly number[]> = {};
-  for (let deadline = queue.nextDeadline() ?? 0; deadline < 4_000; deadline = queue.nextDeadline() ?? Infinity)
-    sentAt[deadline] = idsOf(queue.due(deadline));
-  assert.deepEqual(sentAt, { 500: [1], 1_500: [1], 2_000: [0], 3_000: [0], 3_500: [1] });
+  assert.deepEqual(resendsUntil(queue, 4_000), { 500: [1], 1_500: [1], 2_000: [0], 3_000: [0], 3_500: [1] });
 });
 
 test('does not retransmit on TCP', () => {
@@ -84,10 +116,10 @@ test('does not retransmit on TCP', () => {
   queue.pushStream(countingBytes(60));
   assert.equal(queue.due(0).length, 6);
   assert.equal(queue.nextDeadline(), undefined);
-  queue.ack([1, 2, 3, 4]);
+  queue.ack([1, 2, 3, 4], 40);
   assert.deepEqual(queue.due(1e9), []);
   assert.equal(queue.isEmpty, false);
-  queue.ack([0, 5]);
+  queue.ack([0, 5], 40);
   assert.equal(queue.isEmpty, true);
 });
 
@@ -166,7 +198,7 @@ test('ids wrap around at 2^32 on both sides', () => {
     for (const { messageId, opcode, payload } of sender.due(round)) receiver.receive(messageId, opcode, payload);
     for (let message = receiver.next(); message !== undefined; message = receiver.next())
       received.push(...message.payload);
-    sender.ack(receiver.takeAcks('ack'));
+    sender.ack(receiver.takeAcks('ack'), round);
   }
   assert.deepEqual(received, [...sent]);
 });
@@ -194,7 +226,7 @@ test('a stream survives a link that loses, repeats and reorders, and no ack is l
         received.push(...message.payload);
       }
       const acks = receiver.pendingAcks > 0 ? receiver.takeAcks('ack') : [];
-      if (random() < 0.7) sender.ack(acks);
+      if (random() < 0.7) sender.ack(acks, nowMs);
     }
     assert.deepEqual(received, [...sent]);
   }
