@@ -46,7 +46,7 @@ suite('TLS endpoint', () => {
         [
           'foreign CA',
           await mint({ commonName: 'eve', issuer: foreign, usages: [CLIENT_AUTH] }),
-          'UNABLE_TO_VERIFY_LEAF_SIGNATURE',
+          'UNABLE_TO_GET_ISSUER_CERT_LOCALLY',
         ],
         ['self-signed', await mint({ commonName: 'eve', usages: [CLIENT_AUTH] }), 'DEPTH_ZERO_SELF_SIGNED_CERT'],
         [
@@ -155,6 +155,17 @@ suite('TLS endpoint', () => {
     const { certificate } = await pair.next(1, 'tlsReady');
     assert.equal(certificate?.authorizationError, null);
     assert.equal(certificate?.chain.length, 3);
+  });
+
+  test('no signature is looked at below an unknown authority: strangers choose what it costs', async () => {
+    const unknown = await mint({ commonName: 'unknown CA', authority: true });
+    const signer = await mint({ commonName: 'intermediate', issuer: unknown, authority: true });
+    const namesake = await mint({ commonName: 'intermediate', issuer: unknown, authority: true });
+    const leaf = await mint({ commonName: 'eve', issuer: signer, usages: [CLIENT_AUTH] });
+    const pair = pairWith(authority.certificatePem);
+    pair.connect(1, { cert: leaf.certificatePem + namesake.certificatePem, key: leaf.keyPem });
+    const { certificate } = await pair.next(1, 'tlsReady');
+    assert.equal(certificate?.authorizationError, 'UNABLE_TO_GET_ISSUER_CERT_LOCALLY');
   });
 
   test('an RSA server and an RSA client shake hands over TLS 1.2', async () => {
