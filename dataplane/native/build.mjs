@@ -28,6 +28,8 @@ if (!existsSync(join(nodeDirectory, 'include', 'node', 'node_api.h')) || !exists
   stop(`${nodeDirectory} or node-gyp is missing: run make build`);
 }
 
+// `nodedir` of a .npmrc reaches node-gyp by way of npm, and would win over the argument.
+delete process.env.npm_config_nodedir;
 const target = ['-C', folder, `--nodedir=${nodeDirectory}`];
 if (sanitize) {
   nodeGypRun('configure', '--debug', ...target, '--', '-Dsanitize=address,undefined');
