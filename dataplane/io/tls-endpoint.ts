@@ -225,7 +225,7 @@ interface Connection {
 
 const EXPORT_BYTES = 256;
 const MAX_RECORD_BYTES = 16_384;
-// A chain with generous RSA certificates is 10 KB; OpenSSL itself stops at 100 KB of certificates.
+// A chain with generous RSA certificates is 10 KB; the addon stops at 32 KB of certificates.
 const MAX_HANDSHAKE_BYTES = 131_072;
 // More than the largest message of any client (262,144 bytes, with its records' overhead).
 const MAX_UNDELIVERED_BYTES = 327_680;

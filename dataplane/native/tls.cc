@@ -17,6 +17,7 @@ constexpr char kCiphers[] =
 constexpr char kGroups[] = "X25519:P-256:P-384";
 constexpr const char* kExportLabels[] = {"EXPORTER-OpenVPN-datakeys", "EXPORTER-OpenVPN-dynamic-tls-crypt"};
 constexpr int kChainMost = 10;
+constexpr long kCertificatesMost = 32768;  // bytes: parsed they take twenty times as many, before anybody is known
 constexpr size_t kIdleBytes = 1024;  // what an empty BIO may keep for the next record
 enum State : int64_t { kMore = 0, kHandshakeDone = -1, kClosed = -2, kFailed = -3 };  // TlsState of native-addon.ts
 
@@ -85,7 +86,8 @@ int verify(X509_STORE_CTX* store, void*) {
 
 bool configure(SSL_CTX* context) {
   SSL_CTX_set_options(context, SSL_OP_NO_TICKET | SSL_OP_NO_RENEGOTIATION | SSL_OP_NO_COMPRESSION |
-                                   SSL_OP_CIPHER_SERVER_PREFERENCE);
+                                   SSL_OP_NO_RX_CERTIFICATE_COMPRESSION | SSL_OP_CIPHER_SERVER_PREFERENCE);
+  SSL_CTX_set_max_cert_list(context, kCertificatesMost);
   SSL_CTX_set_session_cache_mode(context, SSL_SESS_CACHE_OFF);
   return SSL_CTX_set_num_tickets(context, 0) == 1 && SSL_CTX_set_min_proto_version(context, TLS1_2_VERSION) == 1 &&
          SSL_CTX_set_max_proto_version(context, TLS1_3_VERSION) == 1 && SSL_CTX_set_cipher_list(context, kCiphers) == 1 &&

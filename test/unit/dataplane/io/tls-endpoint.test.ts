@@ -168,6 +168,19 @@ suite('TLS endpoint', () => {
     assert.equal(certificate?.authorizationError, 'UNABLE_TO_GET_ISSUER_CERT_LOCALLY');
   });
 
+  test('certificates come as they are, not compressed, and are bounded', async () => {
+    const pair = pairWith(authority.certificatePem);
+    let sent = 0;
+    pair.tap = (bytes) => (sent += bytes.length);
+    const showing = (copies: number) =>
+      optionsFor('TLSv1.3', { ...client, certificatePem: client.certificatePem.repeat(copies) });
+    pair.connect(1, showing(50));
+    await pair.next(1, 'tlsReady');
+    assert.ok(sent > 50 * 256, `${sent} bytes`);
+    pair.connect(2, showing(150));
+    assert.equal((await pair.next(2, 'tlsFailed')).reason, 'ERR_SSL_EXCESSIVE_MESSAGE_SIZE');
+  });
+
   test('an RSA server and an RSA client shake hands over TLS 1.2', async () => {
     const rsaAuthority = mintRsa({ commonName: 'RSA CA', bits: 2048 });
     const rsaServer = mintRsa({ commonName: 'vpn', bits: 2048, issuer: rsaAuthority });
