@@ -86,7 +86,8 @@ int verify(X509_STORE_CTX* store, void*) {
 
 bool configure(SSL_CTX* context) {
   SSL_CTX_set_options(context, SSL_OP_NO_TICKET | SSL_OP_NO_RENEGOTIATION | SSL_OP_NO_COMPRESSION |
-                                   SSL_OP_NO_RX_CERTIFICATE_COMPRESSION | SSL_OP_CIPHER_SERVER_PREFERENCE);
+                                   SSL_OP_NO_RX_CERTIFICATE_COMPRESSION | SSL_OP_CIPHER_SERVER_PREFERENCE |
+                                   SSL_OP_CLEANSE_PLAINTEXT);
   SSL_CTX_set_max_cert_list(context, kCertificatesMost);
   SSL_CTX_set_session_cache_mode(context, SSL_SESS_CACHE_OFF);
   return SSL_CTX_set_num_tickets(context, 0) == 1 && SSL_CTX_set_min_proto_version(context, TLS1_2_VERSION) == 1 &&
@@ -134,7 +135,11 @@ void shrink(BIO* bio) {
 // Gives back what the next message will take anew: 34 KB of buffers. While a handshake lasts they are kept, since each of
 // its flights would take and free them.
 void rest(SSL* ssl) {
+  // OpenSSL 3.5 would wipe a buffer that it has given back already, at address 0. What was in it is wiped.
+  SSL_clear_options(ssl, SSL_OP_CLEANSE_PLAINTEXT);
+  SSL_set_options(ssl, 0);  // tells its record layer
   SSL_free_buffers(ssl);
+  SSL_set_options(ssl, SSL_OP_CLEANSE_PLAINTEXT);
   shrink(SSL_get_rbio(ssl));
   shrink(SSL_get_wbio(ssl));
 }
