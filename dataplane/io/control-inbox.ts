@@ -24,6 +24,7 @@ export class ControlInbox {
   readonly #doorbell: Doorbell;
   readonly #wakeup: number;
   readonly #stopWatching: () => void;
+  #isScheduled = false;
   #isClosed = false;
 
   constructor(options: ControlInboxOptions) {
@@ -37,7 +38,7 @@ export class ControlInbox {
     this.#doorbell.sleep();
     this.#stopWatching = addon.watchReadable(this.#wakeup, () => {
       addon.eventClear(this.#wakeup);
-      this.#turn();
+      if (!this.#isScheduled) this.#turn();
     });
   }
 
@@ -54,8 +55,19 @@ export class ControlInbox {
     this.#options.onTurn();
     this.#doorbell.sleep();
     // Whoever published before `sleep` did not ring.
-    if (this.#hasRecords()) setImmediate(() => this.#turn());
+    if (this.#hasRecords()) this.#schedule();
     else this.#options.onTurn();
+  }
+
+  /** One turn at a time: each that found something left would otherwise have another follow it, and the wakeups theirs. */
+  #schedule(): void {
+    // Nobody needs to ring meanwhile.
+    this.#doorbell.wake();
+    this.#isScheduled = true;
+    setImmediate(() => {
+      this.#isScheduled = false;
+      this.#turn();
+    });
   }
 
   #hasRecords(): boolean {
