@@ -4,7 +4,10 @@ import type { StateFolder } from './state-folder.ts';
 /** Two files: the leases may be megabytes, and a login waits for its code to be written. */
 const FILES = { leases: 'leases.json', totpSteps: 'used-codes.json' } as const;
 
-/** Sticky addresses and used one-time codes over restarts. A write that fails is reported and tried with the next. */
+/**
+ * Sticky addresses and used one-time codes over restarts. A write that fails is reported and tried with the next. What a
+ * data plane says is no more trusted than what is on disk: the next one has to start with it.
+ */
 export class PersistedMemory {
   readonly #folder: StateFolder;
   readonly #onTrouble: (reason: string) => void;
@@ -23,13 +26,13 @@ export class PersistedMemory {
 
   /** Replaces them, here at once and on disk. */
   keepLeases(leases: DataPlaneMemory['leases']): void {
-    this.#current = { ...this.#current, leases };
+    this.#current = { ...this.#current, leases: entriesOf({ leases }, 'leases', isLease) };
     this.#write('leases');
   }
 
   /** Replaces them, here and on disk, before it returns. */
   keepCodes(totpSteps: DataPlaneMemory['totpSteps']): void {
-    this.#current = { ...this.#current, totpSteps };
+    this.#current = { ...this.#current, totpSteps: entriesOf({ totpSteps }, 'totpSteps', isTotpStep) };
     this.#write('totpSteps');
   }
 

@@ -144,3 +144,12 @@ test('memory survives a restart; damaged, it is given up; unwritable, it is repo
   assert.deepEqual(kept.current.leases, memory.leases);
   assert.equal(existsSync(folder.pathOf('sub', 'leases.json')), true);
 });
+
+test('a data plane that talks nonsense leaves nothing that its successor could not start with', (t) => {
+  const memory = new PersistedMemory(StateFolder.create(temporary(t)), assert.fail);
+  memory.keepLeases(7 as never);
+  memory.keepCodes(null as never);
+  assert.deepEqual(memory.current, { leases: [], totpSteps: [] });
+  memory.keepCodes([null, { user: 'alice', step: 1 }, { user: 'bob' }] as never);
+  assert.deepEqual(memory.current.totpSteps, [{ user: 'alice', step: 1 }]);
+});
