@@ -290,6 +290,7 @@ export class Session {
     const known = this.#keyOfId(packet.keyId);
     const key = known ?? this.#acceptSoftReset(packet, nowMs);
     if (key === undefined) return packet.opcode === Opcode.SoftResetV1 ? 'renewal-not-allowed' : 'unknown-key';
+    const isNews = key === this.#negotiating && !key.isHeard;
     key.heardMs = nowMs;
     key.send.ack(packet.acks, nowMs);
     let verdict: SessionDrop | undefined;
@@ -305,11 +306,9 @@ export class Session {
     // What TLS says to that comes within this turn, and acknowledgements ride on it.
     if (isTlsBusy && key.receive.pendingAcks < LONE_ACKS) this.#sendDue(key, nowMs);
     else this.#flush(key, nowMs);
-    if (known === undefined) {
-      this.#port.onClientRenewal(key);
-      // From now on it hears nothing under the key before.
-      if (this.#farewell !== undefined) this.#sayLast(key, this.#farewell);
-    }
+    if (known === undefined) this.#port.onClientRenewal(key);
+    // From now on it hears nothing under the key before, whoever of us began to renew.
+    if (isNews && this.#farewell !== undefined) this.#sayLast(key, this.#farewell);
     if (key.becomeActive()) this.#activate(key);
     return verdict;
   }

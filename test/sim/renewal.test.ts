@@ -178,6 +178,22 @@ for (const [when, ms] of [
   });
 }
 
+test('says its last words under the key of a renewal of its own that the client has not heard of yet, too', () => {
+  const world = new SimulatedWorld();
+  const client = world.connect();
+  const receive = client.receive.bind(client);
+  let isRenewing = false;
+  // As 2.x does from the moment when it hears of the renewal.
+  client.receive = (bytes) => {
+    isRenewing ||= decodePlain(bytes).keyId === 1;
+    if (!isRenewing || decodePlain(bytes).keyId === 1) receive(bytes);
+  };
+  world.feed({ kind: 'dataChannel', notification: { kind: 'keyExhausted', peerId: 0, generation: 1, keyId: 0 } });
+  world.feed({ kind: 'shutdown', limitMs: 5_000 });
+  world.advance(4_000);
+  assert.match(client.closed ?? '', /^RESTART/);
+});
+
 test('[P91] counts keys 1 to 7 and then from 1 again, each working', () => {
   const world = new SimulatedWorld({ timers: { renegotiateMs: 0 } });
   const client = world.connect({ config: { keySwitchMs: 1_000 } });
