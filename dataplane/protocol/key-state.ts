@@ -46,7 +46,7 @@ export class KeyState {
   readonly createdMs: number;
   readonly send: SendQueue;
   readonly receive: ReceiveQueue;
-  /** When the negotiation is given up. A pending login moves it. */
+  /** When the negotiation is given up. A grant moves it. */
   deadlineMs: number;
   facts: TlsFacts | undefined;
   /** Kept until the keys are derived. */

@@ -99,6 +99,7 @@ function installUnconfirmed(state: EngineState, { tunnel, negotiated, session }:
   tunnel.retiringUntil = Infinity;
   state.command({ verb: 'newKey', peerId, slot: 'secondary', key: keys });
   tunnel.unconfirmedKeyId = key.keyId;
+  key.deadlineMs = Math.max(key.deadlineMs, state.now + UNCONFIRMED_MS);
   return true;
 }
 
@@ -122,6 +123,12 @@ export function onRetiringDeadline(state: EngineState, peer: Peer): void {
   tunnel.retiringKeyId = null;
   tunnel.retiringUntil = Infinity;
 }
+
+/**
+ * How long a key may wait for proof that its client has it: a client sends with it after 60 s at the latest, when the
+ * hand window has just ended. Less than the 120 s after which the tunnel thread would send with it by itself.
+ */
+const UNCONFIRMED_MS = 90_000;
 
 type Granted = Extract<AuthenticationVerdict, { kind: 'granted' }>;
 

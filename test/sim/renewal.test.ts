@@ -136,13 +136,23 @@ test('takes a client’s next renewal for its acknowledgements of this one, shou
   assert.deepEqual([renewedKeys(world), world.tunnel.peers.get(0)?.secondary?.material.keyId], [[1, 2], 2]);
 });
 
+test('a client whose acknowledgements are all lost is heard when it sends with the key, after the hand window', () => {
+  const world = new SimulatedWorld({ timers: { renegotiateMs: 0 } });
+  const client = clientWithoutAcks(world, 60_000);
+  client.handle({ kind: 'renew' });
+  world.advance(61_000);
+  assert.equal(client.machine.sendingKeyId, 1);
+  assert.equal(sendAndCount(world, client), 1);
+  assert.deepEqual([renewedKeys(world), world.tunnel.peers.get(0)?.primary?.material.keyId], [[1], 1]);
+});
+
 test('a renewal that nobody acknowledges leaves no key behind', () => {
   const world = new SimulatedWorld({ timers: { renegotiateMs: 0 } });
   const client = clientWithoutAcks(world, 10_000_000);
   client.handle({ kind: 'renew' });
   world.advance(5_000);
   assert.equal(world.tunnel.peers.get(0)?.secondary?.material.keyId, 1);
-  world.advance(60_000);
+  world.advance(90_000);
   const { primary, secondary } = world.tunnel.peers.get(0) ?? {};
   assert.deepEqual([renewedKeys(world), primary?.material.keyId, secondary], [[], 0, undefined]);
   assert.equal(sendAndCount(world, client), 1);
