@@ -85,10 +85,13 @@ export function establish(state: EngineState, peer: Peer, login: Login, granted:
 
 /** Up to a tenth early, so that clients which came together do not renew together. */
 export function nextRenewalAt(state: EngineState, peer: Peer): number {
-  const { renegotiateMs } = state.options.timers;
-  return renegotiateMs === 0 || !peer.canRenewUnasked
-    ? Infinity
-    : state.now + renegotiateMs * (1 - state.fraction() / 10);
+  return isRenewedByTime(state, peer)
+    ? state.now + state.options.timers.renegotiateMs * (1 - state.fraction() / 10)
+    : Infinity;
+}
+
+export function isRenewedByTime(state: EngineState, peer: Peer): boolean {
+  return state.options.timers.renegotiateMs > 0 && peer.canRenewUnasked;
 }
 
 function wireOf(

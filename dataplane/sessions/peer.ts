@@ -85,6 +85,8 @@ export class Peer {
   authTokenUser: string | null = null;
   lingerUntil = Infinity;
   renewAt = Infinity;
+  /** Whether it was us who began the newest renewal. */
+  isRenewalOurs = false;
   /** Whether the client can answer a renewal that we start without asking its user. */
   canRenewUnasked = true;
   sessionEndsAt = Infinity;

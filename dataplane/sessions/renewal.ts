@@ -4,7 +4,7 @@ import type { KeyState } from '../protocol/key-state.ts';
 import { takeDataKeys } from './data-key-installation.ts';
 import { endPeer, releaseKeyMethodBytes } from './ending.ts';
 import type { EngineState } from './engine-state.ts';
-import { nextRenewalAt } from './establish.ts';
+import { isRenewedByTime, nextRenewalAt } from './establish.ts';
 import type { Peer } from './peer.ts';
 import { refreshToken } from './pushing.ts';
 
@@ -12,12 +12,16 @@ import { refreshToken } from './pushing.ts';
 export function startRenewal(state: EngineState, peer: Peer): void {
   if (peer.phase !== 'connected') return;
   const key = peer.session.startRenewal(state.now);
-  if (key !== undefined) finishKeySwitch(state, peer);
+  if (key !== undefined) {
+    finishKeySwitch(state, peer);
+    peer.isRenewalOurs = true;
+  }
   peer.renewAt = key === undefined ? state.now + state.limits.renewalRetryMs : Infinity;
 }
 
 /** The client renews by itself: ours is not needed. */
 export function onClientRenewal(peer: Peer): void {
+  peer.isRenewalOurs = false;
   peer.renewAt = Infinity;
 }
 
@@ -40,7 +44,8 @@ export function abandonRenewal(state: EngineState, peer: Peer, key: KeyState): v
   }
   releaseKeyMethodBytes(state, key);
   peer.session.abandon(key);
-  peer.renewAt = state.now + state.limits.renewalRetryMs;
+  // What a client tried by itself is no reason to ask it: there are those who would have to ask their user.
+  if (peer.isRenewalOurs || isRenewedByTime(state, peer)) peer.renewAt = state.now + state.limits.renewalRetryMs;
 }
 
 /**

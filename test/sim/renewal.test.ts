@@ -354,6 +354,24 @@ test('does not start a renewal that an AWS client would have to ask its user for
   }
 });
 
+for (const [what, renegotiateMs, config] of [
+  ['an AWS client’s', 600_000, { framing: 'aws', username: 'N/A', password: 'CRV1::state::assertion' }],
+  ['a client’s, where the gateway never renews,', 0, {}],
+] as const) {
+  test(`does not start a renewal because ${what} own has failed`, () => {
+    const world = new SimulatedWorld({ timers: { renegotiateMs } });
+    const client = world.connect({ config });
+    client.tlsClient = { certificate: client.tlsClient.certificate, manner: 'no-finish' };
+    client.handle({ kind: 'renew' });
+    world.advance(61_000);
+    assert.equal(world.eventsOf('handshakeFailed').length, 1);
+    const before = world.transmitted.length;
+    world.advance(120_000);
+    const sent = world.transmitted.slice(before).map(({ bytes }) => decodePlain(bytes).opcode);
+    assert.ok(!sent.includes(Opcode.SoftResetV1));
+  });
+}
+
 test('[P46] takes renewals only under the derived key once dynamic tls-crypt was pushed', () => {
   const key = countingBytes(256, 3);
   const config = dataPlaneConfig({ snapshot: { controlWrap: 'TlsCrypt' }, controlWrapKey: formatStaticKey(key) });
