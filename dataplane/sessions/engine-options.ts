@@ -46,7 +46,7 @@ export interface EngineLimits {
   readonly renewalRetryMs: number;
   /** Repeated PUSH_REQUESTs are not answered again for this long. */
   readonly pushRepeatMs: number;
-  /** Key-method messages being collected, bytes over all handshakes. */
+  /** Key-method messages being collected, bytes over all handshakes; the first few KiB of each always have room. */
   readonly handshakeBytes: number;
   /** A login undecided for this long is announced with AUTH_PENDING. */
   readonly pendingAfterMs: number;

@@ -60,8 +60,9 @@ function portOf(state: EngineState, peer: Peer): SessionPort {
       state.peers.dropTls(key.tls);
       state.emit({ kind: 'tlsClose', tls: key.tls });
     },
-    mayCollect(_key, bytes) {
-      if (state.handshakeBytes + bytes > state.limits.handshakeBytes) return false;
+    mayCollect(key, bytes) {
+      const isOrdinary = key.keyMethodBytes + bytes <= ORDINARY_KEY_METHOD_BYTES;
+      if (!isOrdinary && state.handshakeBytes + bytes > state.limits.handshakeBytes) return false;
       state.handshakeBytes += bytes;
       return true;
     },
@@ -125,5 +126,10 @@ function onKeyFailed(state: EngineState, peer: Peer, key: KeyState, reason: stri
   }
 }
 
+/**
+ * What clients say but for SAML assertions. It always has room, bounded by the handshakes there may be: else a few hundred
+ * strangers who leave long messages unfinished would keep everybody out.
+ */
+const ORDINARY_KEY_METHOD_BYTES = 4_096;
 /** OpenVPN 3 goes on under the old key for up to 60 s after a renewal, with its EXIT too. */
 const RETIRING_CONTROL_MS = 120_000;

@@ -325,6 +325,28 @@ test('bounds what unfinished key-method messages may hold, and gives it back', (
   assert.equal(world.engine.stats().handshakeBytes, 0);
 });
 
+test('long key-method messages that never end keep no ordinary one out', () => {
+  const world = new SimulatedWorld({ limits: { handshakeBytes: 40_000 } });
+  const hoarder = world.client({ config: { framing: 'aws', password: 'p'.repeat(60_000), username: 'N/A' } });
+  const sendRaw = hoarder.sendRaw.bind(hoarder);
+  let bytesSent = 0;
+  // Enough for TLS; the simulated one then delivers only whole messages.
+  hoarder.sendRaw = (bytes) => {
+    bytesSent += bytes.length;
+    if (bytesSent < 6_000) sendRaw(bytes);
+  };
+  hoarder.start();
+  world.advance(1_000);
+  const unfinished = new Uint8Array(39_999);
+  unfinished.set([0, 0, 3, 0, 2]);
+  world.feed({ kind: 'tlsPlaintext', tls: 1, bytes: unfinished });
+  assert.equal(world.engine.stats().handshakeBytes, 39_999);
+  const client = world.connect({ name: 'bob', config: { username: 'bob', password: 'secret' } });
+  assert.ok(client.machine.isConnected);
+  world.advance(61_000);
+  assert.equal(world.engine.stats().handshakeBytes, 0);
+});
+
 test('[P55] takes an AWS-framed message of 120 KiB over more than 100 packets', () => {
   const world = new SimulatedWorld();
   const password = `CRV1::state::${'A'.repeat(120 * 1024)}`;
