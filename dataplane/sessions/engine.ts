@@ -218,6 +218,12 @@ export class Engine {
       state.emit({ kind: 'closeTransport', remote });
       return;
     }
+    // Nobody gives way to one that is turned away itself.
+    if (state.phase !== 'serving' || state.tcp.hasShare(remote)) {
+      if (state.phase === 'serving') state.refused(remote, 'too-many-from-one-address');
+      state.emit({ kind: 'closeTransport', remote });
+      return;
+    }
     const isAdvanced = ({ key }: Remote): boolean => state.peers.openingAt(key)?.session.current.facts !== undefined;
     const victim = state.tcp.size >= state.halfOpenLimit ? state.tcp.toEvict(isAdvanced) : undefined;
     if (victim !== undefined) {
@@ -226,13 +232,7 @@ export class Engine {
       if (peer === undefined) this.#closeTcpOpening(victim.remote.key);
       else closePeer(state, peer, 'half-open-limit');
     }
-    const opening = state.phase === 'serving' ? state.tcp.begin(remote) : undefined;
-    if (opening === undefined) {
-      if (state.phase === 'serving') state.refused(remote, 'too-many-from-one-address');
-      state.emit({ kind: 'closeTransport', remote });
-      return;
-    }
-    state.deadlines.set(opening, state.now + state.options.timers.handWindowMs);
+    state.deadlines.set(state.tcp.begin(remote), state.now + state.options.timers.handWindowMs);
   }
 
   #closeTcpOpening(key: string): void {

@@ -42,11 +42,13 @@ export class TcpOpenings {
     return [...this.#byKey.values()];
   }
 
-  /** @returns undefined when the subscriber has its share. */
-  begin(remote: Remote): TcpOpening | undefined {
-    const subscriber = subscriberOf(remote);
-    if (this.#perSubscriber.of(subscriber) >= this.#perSubscriberLimit) return undefined;
-    this.#perSubscriber.add(subscriber);
+  /** Whether the subscriber has its share. */
+  hasShare(remote: Remote): boolean {
+    return this.#perSubscriber.of(subscriberOf(remote)) >= this.#perSubscriberLimit;
+  }
+
+  begin(remote: Remote): TcpOpening {
+    this.#perSubscriber.add(subscriberOf(remote));
     this.#perNetwork.add(networkOf(remote.address));
     const opening: TcpOpening = { kind: 'tcpOpening', remote };
     this.#byKey.set(remote.key, opening);

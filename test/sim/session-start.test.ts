@@ -385,3 +385,18 @@ test('gives one address only so many unfinished TCP connections', () => {
   world.feed({ kind: 'transportOpened', remote: clients[5].remote });
   assert.equal(world.closedTransports.length, 2);
 });
+
+test('nobody gives way to a TCP connection that is itself one too many of its address', () => {
+  const config = dataPlaneConfig({ snapshot: { transport: 'tcp', maxConnections: 16 } });
+  const world = new SimulatedWorld({ config, limits: { halfOpenTcpPerAddress: 4 } });
+  const open = (address: string, port: number): void =>
+    world.client({ address, port, config: { transport: 'tcp' } }).start();
+  for (let n = 1; n <= 12; n += 1) open(`192.0.2.${n}`, 40_000);
+  for (let port = 1; port <= 4; port += 1) open('203.0.113.1', port);
+  // The limit of half-open connections is reached: 16.
+  open('203.0.113.1', 5);
+  assert.deepEqual(
+    world.closedTransports.map(({ address }) => address),
+    ['203.0.113.1'],
+  );
+});

@@ -11,14 +11,12 @@ const from = (address: string): Remote => {
 
 test('a subscriber has one share, however many addresses of its /64 it uses', () => {
   const openings = new TcpOpenings(3);
-  const begun = [1, 2, 3, 4].map((host) => openings.begin(from(`2001:db8:0:1::${host}`)));
-  assert.deepEqual(
-    begun.map((opening) => opening !== undefined),
-    [true, true, true, false],
-  );
-  assert.notEqual(openings.begin(from('2001:db8:0:2::1')), undefined);
-  for (const opening of begun) if (opening !== undefined) openings.finish(opening.remote.key);
-  assert.notEqual(openings.begin(from('2001:db8:0:1::9')), undefined);
+  const inFirst = (host: number): Remote => from(`2001:db8:0:1::${host}`);
+  const begun = [1, 2, 3].map((host) => openings.begin(inFirst(host)));
+  assert.ok(openings.hasShare(inFirst(4)));
+  assert.ok(!openings.hasShare(from('2001:db8:0:2::1')));
+  for (const { remote } of begun) openings.finish(remote.key);
+  assert.ok(!openings.hasShare(inFirst(9)));
 });
 
 test('a crowd of one network gives way before an older one that is alone, each with an address of its own', () => {
