@@ -179,7 +179,8 @@ async function holdTcp(plan: Extract<AttackPlan, { kind: 'tcp' }>, findings: Fin
     bytewise: framed,
     jumbo: Uint8Array.of(0xff, 0xff, 0x38),
     zero: Uint8Array.of(0, 0),
-    random: new Uint8Array(randomBytes(300)),
+    // Longer than any frame may be: whatever length it begins with, it is a whole broken one.
+    random: new Uint8Array(randomBytes(4_096)),
   }[plan.manner];
   const { sources = [] } = plan;
   const sockets = Array.from({ length: plan.connections }, (_, index) => {
