@@ -32,6 +32,9 @@ async function askHidden(): Promise<string> {
   process.stderr.write('Password: ');
   try {
     return await lines.question('');
+  } catch (cause) {
+    // Ctrl-C and Ctrl-D.
+    throw new TerminalError('No password was entered', { cause });
   } finally {
     lines.close();
     process.stderr.write('\n');

@@ -1,5 +1,6 @@
 import assert from 'node:assert/strict';
-import { spawnSync } from 'node:child_process';
+import { spawn, spawnSync } from 'node:child_process';
+import { once } from 'node:events';
 import { mkdtempDisposableSync, symlinkSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -100,6 +101,22 @@ test('hash-password leaves exactly one line break out', async () => {
     assert.ok(hash !== undefined && (await verifyPassword(password, hash)), JSON.stringify(input));
   }
   assert.equal(clientvpn(['hash-password'], '\n').status, 2);
+});
+
+test('hash-password, interrupted at its prompt, exits 2 without a stack', async () => {
+  for (const key of ['\u0003', '\u0004']) {
+    const command = `${process.execPath} ${join(ROOT, 'cli', 'main.ts')} hash-password`;
+    const terminal = spawn('script', ['--quiet', '--return', '--command', command, '/dev/null']);
+    let shown = '';
+    terminal.stdout.setEncoding('utf8').on('data', (text: string) => {
+      // By then the terminal hands keys on as they are.
+      if (shown === '') terminal.stdin.write(key);
+      shown += text;
+    });
+    const [status] = (await once(terminal, 'close')) as [number | null];
+    assert.equal(status, 2, shown);
+    assert.match(shown, /^Password: \s+No password was entered\s*$/);
+  }
 });
 
 test('options that take several values also may be repeated', (t) => {
