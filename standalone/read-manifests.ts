@@ -1,5 +1,8 @@
-import { open, readdir, stat } from 'node:fs/promises';
+import { isUtf8 } from 'node:buffer';
+import { createReadStream } from 'node:fs';
+import { readdir, stat } from 'node:fs/promises';
 import { join } from 'node:path';
+import { buffer } from 'node:stream/consumers';
 import { TerminalError } from '../net/errors.ts';
 import type { Finding } from './findings.ts';
 
@@ -13,39 +16,49 @@ const MAX_FILE_BYTES = 16 * 1024 * 1024;
 /**
  * Reads the manifest files that `paths` name. A folder stands for the `.yaml`, `.yml` and `.json` files right
  * in it, as with kubectl; names that start with a dot are left out (editors' and mounts' leftovers).
+ * A file that can't be read is a finding of its own; the others are read all the same.
  */
 export async function readManifestFiles(
   paths: readonly string[],
 ): Promise<{ readonly files: readonly ManifestFile[]; readonly findings: readonly Finding[] }> {
   const files = new Map<string, ManifestFile>();
   const findings: Finding[] = [];
+  const fail = (file: string, cause: unknown): void => {
+    const message = cause instanceof Error ? cause.message : String(cause);
+    findings.push({ severity: 'error', file, line: 1, object: '-', field: '-', message });
+  };
   for (const path of paths) {
     try {
       for (const file of await manifestPaths(path)) {
-        if (!files.has(file)) files.set(file, { path: file, text: await readBounded(file) });
+        if (files.has(file)) continue;
+        await readBounded(file).then(
+          (text) => files.set(file, { path: file, text }),
+          (cause: unknown) => fail(file, cause),
+        );
       }
     } catch (cause) {
-      const message = cause instanceof Error ? cause.message : String(cause);
-      findings.push({ severity: 'error', file: path, line: 1, object: '-', field: '-', message });
+      fail(path, cause);
     }
   }
   return { files: [...files.values()], findings };
 }
 
-/** The files that `path` stands for, sorted. */
+/** The files that `path` stands for, sorted. A link to nowhere is one of them: reading it says so. */
 export async function manifestPaths(path: string): Promise<readonly string[]> {
   if (!(await stat(path)).isDirectory()) return [path];
   const names = (await readdir(path)).filter((name) => /^[^.].*\.(ya?ml|json)$/.test(name)).sort();
   const paths: string[] = [];
-  for (const name of names) if ((await stat(join(path, name))).isFile()) paths.push(join(path, name));
+  for (const name of names) {
+    const stats = await stat(join(path, name)).catch(() => undefined);
+    if (stats?.isFile() !== false) paths.push(join(path, name));
+  }
   return paths;
 }
 
+/** Bounded by what is read, not by the size the file has: devices and pipes have none. */
 async function readBounded(path: string): Promise<string> {
-  await using file = await open(path);
-  const { size } = await file.stat();
-  if (size > MAX_FILE_BYTES) throw new TerminalError(`file is ${size} bytes, at most ${MAX_FILE_BYTES} are read`);
-  const bytes = await file.readFile();
-  if (bytes.length > MAX_FILE_BYTES) throw new TerminalError(`file is larger than ${MAX_FILE_BYTES} bytes`);
-  return new TextDecoder('utf-8', { fatal: true }).decode(bytes);
+  const bytes = await buffer(createReadStream(path, { end: MAX_FILE_BYTES }));
+  if (bytes.length > MAX_FILE_BYTES) throw new TerminalError(`is larger than ${MAX_FILE_BYTES} bytes`);
+  if (!isUtf8(bytes)) throw new TerminalError('is not UTF-8 text');
+  return new TextDecoder().decode(bytes);
 }

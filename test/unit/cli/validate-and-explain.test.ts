@@ -1,5 +1,5 @@
 import assert from 'node:assert/strict';
-import { mkdtempSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
+import { mkdtempSync, rmSync, symlinkSync, truncateSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, describe, it } from 'node:test';
@@ -68,6 +68,25 @@ describe('validate', () => {
       `${folder}/a.yaml:15: ClientVpnEndpoint/corp: spec.port: 8443 is not one of 443, 1194`,
       `${folder}/a.yaml:16: ClientVpnEndpoint/corp: spec.colour: unknown field`,
     ]);
+  });
+
+  it('names each file that cannot be read, and what is wrong with the others', async () => {
+    const folder = folderOf({ 'a.yaml': [endpoint, network], 'huge.yaml': '', 'z.yaml': 'a: [' });
+    truncateSync(join(folder, 'huge.yaml'), 17 * 1024 * 1024);
+    writeFileSync(join(folder, 'latin.yaml'), Buffer.from('# caf\u00e9', 'latin1'));
+    symlinkSync('nowhere', join(folder, 'link.yaml'));
+    const { code, lines } = await validate([folder, '/dev/zero']);
+    assert.equal(code, 2);
+    assert.deepEqual(
+      lines.map((line) => line.replace(/, open .*|(YAML): .*/, '$1')),
+      [
+        '/dev/zero:1: -: -: is larger than 16777216 bytes',
+        `${folder}/huge.yaml:1: -: -: is larger than 16777216 bytes`,
+        `${folder}/latin.yaml:1: -: -: is not UTF-8 text`,
+        `${folder}/link.yaml:1: -: -: ENOENT: no such file or directory`,
+        `${folder}/z.yaml:1: -: -: YAML`,
+      ],
+    );
   });
 
   it('exits 2 for what is not accepted, with its reason', async () => {
