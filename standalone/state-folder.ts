@@ -1,6 +1,7 @@
 import {
   chmodSync,
   closeSync,
+  existsSync,
   fsyncSync,
   mkdirSync,
   openSync,
@@ -27,7 +28,7 @@ export class StateFolder {
   /** Opens the folder, makes it if need be. @throws TerminalError when it is not ours to use */
   static create(path: string): StateFolder {
     try {
-      mkdirSync(path, { recursive: true, mode: 0o700 });
+      makeFolder(resolve(path));
     } catch (cause) {
       throw new TerminalError(`The state folder ${path} could not be made: ${messageOf(cause)}`, { cause });
     }
@@ -84,6 +85,18 @@ export class StateFolder {
 
   remove(name: string): void {
     rmSync(this.pathOf(name), { force: true });
+  }
+}
+
+/** Node's own `recursive` never returns where a folder that is there refuses one in it with ENOENT, as /proc does. */
+function makeFolder(path: string): void {
+  if (existsSync(path)) return;
+  if (dirname(path) !== path) makeFolder(dirname(path));
+  try {
+    mkdirSync(path, { mode: 0o700 });
+  } catch (error) {
+    // Somebody else may have made it meanwhile.
+    if (!existsSync(path)) throw error;
   }
 }
 

@@ -39,6 +39,21 @@ test('the folder is made closed to others and files in it are 0600', (t) => {
   assert.equal(folder.read('nothing'), undefined);
 });
 
+test('a place where no folder can be made is refused, whoever refuses', (t) => {
+  const path = temporary(t);
+  writeFileSync(join(path, 'file'), '');
+  symlinkSync(join(path, 'nowhere', 'x'), join(path, 'link'));
+  for (const place of [
+    '/proc/state',
+    '/proc/a/b',
+    join(path, 'file', 'x'),
+    join(path, 'link'),
+    join(path, 'link', 'x'),
+  ])
+    assert.throws(() => StateFolder.create(place), /could not be made/, place);
+  assert.throws(() => StateFolder.create(join(path, 'file')), /is not a folder/);
+});
+
 test('an open folder is closed when it is a state folder or empty, and refused when it holds other things', (t) => {
   const path = temporary(t);
   chmodSync(path, 0o755);
