@@ -74,5 +74,6 @@ function fail(error: unknown): void {
 }
 
 function logFailure(reason: string): void {
-  process.stderr.write(`${JSON.stringify({ level: 'error', msg: 'Data plane failed', reason })}\n`);
+  const line = { level: 'error', time: new Date().toISOString(), reason, msg: 'Data plane failed' };
+  process.stderr.write(`${JSON.stringify(line)}\n`);
 }

@@ -45,7 +45,8 @@ export async function startAdminServer(options: AdminServerOptions): Promise<Adm
   try {
     await once(server, 'listening');
   } catch (cause) {
-    throw new TerminalError(`Can't listen for metrics on ${options.host}:${options.port}`, { cause });
+    const why = cause instanceof Error ? cause.message : String(cause);
+    throw new TerminalError(`Can't listen for metrics on ${options.host}:${options.port}: ${why}`, { cause });
   }
   // A TCP listener's address is never a string or null.
   const { port } = server.address() as AddressInfo;

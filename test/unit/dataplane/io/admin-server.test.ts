@@ -60,7 +60,7 @@ suite('Admin server', () => {
   test('an address in use is said to be so', async () => {
     await assert.rejects(
       startAdminServer({ host: '127.0.0.1', port: server.port, metrics, notReady: () => null }),
-      (error) => error instanceof TerminalError && error.message.includes(String(server.port)),
+      (error) => error instanceof TerminalError && error.message.includes(`${server.port}: listen EADDRINUSE`),
     );
   });
 
