@@ -77,9 +77,16 @@ export async function readGatewaySet(
   findings.push(...checked.findings);
   if (served !== null && running !== null) findings.push(...transitionFindings(options, checked.set, running, served));
   const set = served === null ? null : assemble(options, checked, served, now, findings);
-  const sorted = sortFindings(findings);
+  const sorted = sortFindings(saidOnce(findings));
   const warnings = sorted.filter((finding) => finding.severity === 'warning');
   return { set: set === null || hasErrors(sorted) ? null : { ...set, warnings }, findings: sorted };
+}
+
+/** What is a warning to whoever only checks, such as a Secret that is missing, is an error here at the same place. */
+function saidOnce(findings: readonly Finding[]): readonly Finding[] {
+  const placeOf = ({ file, object, field }: Finding): string => JSON.stringify([file, object, field]);
+  const errors = new Set(findings.filter(({ severity }) => severity === 'error').map(placeOf));
+  return findings.filter((finding) => finding.severity === 'error' || !errors.has(placeOf(finding)));
 }
 
 interface Served {
@@ -196,9 +203,10 @@ function assemble(
   );
   const reading = readMaterial(endpoint, provider, lookup, now);
   if (reading.kind === 'incomplete') {
-    for (const { object, field, message } of reading.problems) {
+    for (const { object, field, message, canBeMade } of reading.problems) {
       const document = manifests.documents.get(object);
-      if (document !== undefined) findings.push(findingAt(document, field, message));
+      const advice = canBeMade && options.autoPki === null ? '. Put it into the manifests, or use --auto-pki' : '';
+      if (document !== undefined) findings.push(findingAt(document, field, `${message}${advice}`));
     }
     return null;
   }

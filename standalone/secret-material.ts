@@ -14,6 +14,8 @@ export interface SecretProblem {
   readonly object: string;
   readonly field: FieldPath;
   readonly message: string;
+  /** Not there at all, and of a kind that `--auto-pki` makes. */
+  readonly canBeMade: boolean;
 }
 
 export type MaterialReading =
@@ -36,9 +38,11 @@ export function readMaterial(
   const { namespace, name } = endpoint.metadata;
   const key = objectKey('ClientVpnEndpoint', namespace, name);
   const problems: SecretProblem[] = [];
+  const makable = new Set([SERVER_FIELD, WRAP_FIELD]);
+  if (spec.authentication.mutual?.clientCA.secretRef !== undefined) makable.add(CLIENT_CA_FIELD);
   const need = <T>(found: Found<T>, field: FieldPath, object = key): T | null => {
     if (found.kind === 'read') return found.facts;
-    problems.push({ object, field, message: found.message });
+    problems.push({ object, field, message: found.message, canBeMade: found.what === 'object' && makable.has(field) });
     return null;
   };
   const server = spec.serverCertificate.secretRef.name;
@@ -75,7 +79,7 @@ function wrapKeyText(endpoint: ClientVpnEndpoint, lookup: CoreObjectLookup): Fou
   const item = controlWrap === 'None' ? '' : WRAP_KEYS[controlWrap];
   const found = secretText(lookup, namespace, controlWrapSecretRef?.name ?? unnamedWrapSecret(name), item);
   if (found.kind === 'read' || controlWrapSecretRef !== undefined) return found;
-  return { ...found, message: `controlWrap ${controlWrap} needs a Secret with the key ${item}, or --auto-pki` };
+  return { ...found, message: `controlWrap ${controlWrap} needs a Secret with the key ${item}` };
 }
 
 /** What auto PKI calls the Secret of a control wrap's key that the endpoint does not name. */

@@ -89,9 +89,13 @@ test('without auto PKI a missing Secret is an error with file and line', async (
   const set = bench(t, { autoPki: null });
   set.write(endpoint({ controlWrap: 'TlsCrypt' }), targetNetwork());
   const text = await set.refused();
-  assert.match(text, /all\.yaml:\d+: ClientVpnEndpoint\/office: spec\.serverCertificate\.secretRef\.name: .*server/);
-  assert.match(text, /spec\.authentication\.mutual\.clientCA: .*clients/);
+  assert.match(
+    text,
+    /all\.yaml:\d+: ClientVpnEndpoint\/office: spec\.serverCertificate\.secretRef\.name: .*server.*--auto-pki/,
+  );
+  assert.match(text, /spec\.authentication\.mutual\.clientCA: .*clients.*--auto-pki/);
   assert.match(text, /spec\.controlWrapSecretRef: .*--auto-pki/);
+  assert.equal(text.split('\n').length, 3, `each said once: ${text}`);
 });
 
 test('auto PKI makes no users', async (t) => {
