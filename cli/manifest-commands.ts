@@ -16,7 +16,7 @@ export function addValidateCommand(program: Command): void {
     .command('validate')
     .summary('check manifests')
     .description(
-      'Checks manifests against the schema and rules of crds/ and against each other, and prints each finding\n' +
+      'Checks manifests against the schema and rules of crds/ and against each other, and prints each finding ' +
         'as FILE:LINE: KIND/NAME: FIELD: MESSAGE. Exits 0 when they are valid, 2 when not. Needs no gateway and no root.',
     )
     .addOption(manifestsOption())
@@ -34,7 +34,7 @@ export function addExplainCommand(program: Command): void {
     .command('explain')
     .summary('tell whether a client would reach an address, and why')
     .description(
-      'Tells, from the manifests alone, whether a client with these groups would reach each address, and which\n' +
+      'Tells, from the manifests alone, whether a client with these groups would reach each address, and which ' +
         'route and rule decide. Exits 0 when all are allowed, 1 when one is refused, 2 on bad input.',
     )
     .addOption(manifestsOption())
@@ -48,7 +48,7 @@ export function addExplainCommand(program: Command): void {
       'after',
       `
 Examples:
-  clientvpn explain --manifests examples/quickstart --endpoint quickstart --to 10.0.2.119
+  clientvpn explain --manifests examples/quickstart --endpoint quickstart --to 10.50.0.10 1.0.0.1
   clientvpn explain --manifests . --endpoint corp --group engineering managers --to 172.16.0.10 8.8.8.8 --output json`,
     )
     .action(async (flags: ExplainFlags) => {

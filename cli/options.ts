@@ -5,7 +5,7 @@ export function manifestsOption(): Option {
   return required(
     new Option(
       '--manifests <path...>',
-      'YAML files, or folders of them: kinds of clientvpn.dev, Secrets and ConfigMaps',
+      'YAML or JSON files, or folders of them, but not folders in these: kinds of clientvpn.dev, Secrets and ConfigMaps',
     ),
   );
 }
@@ -24,6 +24,7 @@ export function endpointOption(): Option {
  */
 export function required(option: Option): Option {
   REQUIRED.add(option);
+  option.description += ' (required)';
   return option;
 }
 

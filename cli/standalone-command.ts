@@ -23,7 +23,8 @@ export function addStandaloneCommand(program: Command): void {
     .description(
       'Runs a gateway on this machine, from the manifests, until SIGTERM or Ctrl-C. Needs root.\n' +
         'Edited manifests are checked and hold within a second; a bad edit is refused and the last good state stays.\n' +
-        'Log lines are JSON on standard output; "msg":"Ready" means that clients can connect.',
+        'Log lines are JSON on standard output; "msg":"Ready" means that clients can connect.\n' +
+        'Exits 0 after an orderly end, 2 when the start was refused, 1 when it could not go on.',
     )
     .addOption(manifestsOption())
     .addOption(stateDirOption())

@@ -45,6 +45,13 @@ for (const [command, options] of Object.entries(COMMANDS))
     assert.match(stdout, new RegExp(`Examples?:\\n[^]*clientvpn ${command}`));
   });
 
+test('--help marks what must be given', () => {
+  const { stdout } = clientvpn(['explain', '--help']);
+  const options = stdout.split(/^(?= {2}-)/m).slice(1);
+  const marked = options.filter((text) => /\(required\)/.test(text)).map((text) => text.trim().split(' ')[0]);
+  assert.deepEqual(marked, ['--manifests', '--endpoint', '--to']);
+});
+
 for (const { words, says } of [
   { words: ['valdate'], says: /unknown command 'valdate'\n\(Did you mean validate\?\)/ },
   {
