@@ -31,8 +31,7 @@ Examples:
   sudo clientvpn client-config --state-dir ./.state --endpoint corp --remote vpn.example.com > corp.ovpn`,
     )
     .action(async (flags: ClientConfigFlags) => {
-      const { clientConfigText, guessRemote } = await import('../standalone/client-config.ts');
-      const { writeFileAtomic } = await import('../standalone/state-folder.ts');
+      const { clientConfigText, guessRemote, writeClientFile } = await import('../standalone/client-config.ts');
       const remote = flags.remote ?? (await guessRemote());
       if (remote === undefined)
         throw new TerminalError('This machine has no route to guess its address from. Use --remote');
@@ -43,6 +42,6 @@ Examples:
           `Clients will connect to ${remote}, this machine's address. To choose another: --remote HOST\n`,
         );
       if (flags.output === undefined) process.stdout.write(text);
-      else writeFileAtomic(flags.output, text);
+      else writeClientFile(flags.output, text);
     });
 }

@@ -1,13 +1,14 @@
 import { randomBytes } from 'node:crypto';
 import { createSocket } from 'node:dgram';
 import { once } from 'node:events';
+import { statSync, writeFileSync } from 'node:fs';
 import { clientProfileText, type ClientProfile } from '../api/client-profile.ts';
 import { formatStaticKey, parseStaticKey } from '../dataplane/protocol/static-key.ts';
 import { TerminalError } from '../net/errors.ts';
 import { newTlsCryptV2ClientKey } from '../operator/pki/wrap-keys.ts';
 import { AutoPki } from './auto-pki.ts';
 import { loadClientConfigSource, type ClientConfigSource } from './client-config-source.ts';
-import { StateFolder } from './state-folder.ts';
+import { StateFolder, writeFileAtomic } from './state-folder.ts';
 
 export interface ClientConfigRequest {
   readonly stateDir: string;
@@ -33,6 +34,18 @@ export async function clientConfigText(request: ClientConfigRequest, now: Date):
     userLogin: source.userLogin,
     controlWrap: controlWrapFor(source, now),
   });
+}
+
+/** Writes a client file, mode 0600; a device or pipe is written to, not replaced. @throws TerminalError if it can't */
+export function writeClientFile(path: string, text: string): void {
+  try {
+    if (statSync(path, { throwIfNoEntry: false })?.isFile() === false) writeFileSync(path, text);
+    else writeFileAtomic(path, text);
+  } catch (cause) {
+    throw new TerminalError(`${path} could not be written: ${cause instanceof Error ? cause.message : String(cause)}`, {
+      cause,
+    });
+  }
 }
 
 /** The address this machine uses towards the outside, as a guess at what clients can reach; undefined when offline. */

@@ -1,10 +1,10 @@
 import assert from 'node:assert/strict';
-import { mkdtempSync, rmSync } from 'node:fs';
+import { lstatSync, mkdtempSync, readFileSync, rmSync, statSync, symlinkSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { test } from 'node:test';
 import { formatStaticKey } from '../../../dataplane/protocol/static-key.ts';
-import { clientConfigText } from '../../../standalone/client-config.ts';
+import { clientConfigText, writeClientFile } from '../../../standalone/client-config.ts';
 import { storeClientConfigSource } from '../../../standalone/client-config-source.ts';
 import { StateFolder } from '../../../standalone/state-folder.ts';
 
@@ -41,4 +41,20 @@ test('nothing but certificates and keys of the wrap gets into a client file', as
 
   storeClientConfigSource(folder, { ...source, serverCaPem: PRIVATE_KEY, controlWrapKey: staticKey });
   await assert.rejects(clientConfigText(request, new Date()), { name: 'TerminalError' });
+});
+
+test('a client file is written whole, and never in the place of a device', (t) => {
+  const parent = mkdtempSync(join(tmpdir(), 'clientvpn-'));
+  t.after(() => rmSync(parent, { recursive: true }));
+  const file = join(parent, 'laptop.ovpn');
+  writeClientFile(file, 'one');
+  writeClientFile(file, 'two');
+  assert.equal(readFileSync(file, 'utf8'), 'two');
+  assert.equal(statSync(file).mode & 0o777, 0o600);
+  const device = join(parent, 'stdout');
+  symlinkSync('/dev/null', device);
+  writeClientFile(device, 'three');
+  assert.ok(lstatSync(device).isSymbolicLink());
+  for (const path of [parent, join(parent, 'nowhere', 'x'), join(file, 'x')])
+    assert.throws(() => writeClientFile(path, 'x'), new RegExp(`^TerminalError: ${path} could not be written: E`));
 });
