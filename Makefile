@@ -16,7 +16,7 @@ NATIVE_SOURCES := $(wildcard dataplane/native/*.cc dataplane/native/*.h dataplan
 .PHONY: help build run demo test lint format generate interop fuzz image fuzz-native bench bench-scale soak clean
 
 help: ## Lists the targets
-	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{ printf "  make %-10s %s\n", $$1, $$2 }'
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{ printf "  make %-12s %s\n", $$1, $$2 }'
 
 build: $(STAMPS)/packages $(STAMPS)/npm $(STAMPS)/native $(STAMPS)/dist ## Installs what building needs, builds the addon, compiles to dist/
 
