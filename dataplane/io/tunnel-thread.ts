@@ -429,5 +429,5 @@ const STRAY_SLOTS = RECORDS_PER_TURN;
 const INNER_SLOTS = RECORDS_PER_TURN;
 const INNER_BYTES = 8 * 65_536;
 const COUNTERS_EVERY_MS = 250;
-/** Twice the hand window: by then a renewal whose answer nobody acknowledged has been abandoned, and its key deleted. */
+/** Longer than a key waits for proof that its client has it (sessions/renewal.ts): the one it has none for is deleted by then. */
 const KEY_SWITCH_MS = 120_000;

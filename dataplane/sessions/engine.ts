@@ -219,7 +219,7 @@ export class Engine {
       return;
     }
     // Nobody gives way to one that is turned away itself.
-    if (state.phase !== 'serving' || state.tcp.hasShare(remote)) {
+    if (state.phase !== 'serving' || state.tcp.isShareTaken(remote)) {
       if (state.phase === 'serving') state.refused(remote, 'too-many-from-one-address');
       state.emit({ kind: 'closeTransport', remote });
       return;

@@ -5,7 +5,7 @@ import { takeDataKeys } from './data-key-installation.ts';
 import { endPeer, releaseKeyMethodBytes } from './ending.ts';
 import type { EngineState } from './engine-state.ts';
 import { isRenewedByTime, nextRenewalAt } from './establish.ts';
-import type { Peer } from './peer.ts';
+import type { Peer, Tunnel } from './peer.ts';
 import { refreshToken } from './pushing.ts';
 
 /** Asks the client for a new key; tried again later while one is under way or has just failed. */
@@ -55,9 +55,9 @@ export function abandonRenewal(state: EngineState, peer: Peer, key: KeyState): v
 export function proceedWithRenewal(state: EngineState, peer: Peer, key: KeyState, granted: Granted): void {
   const { tunnel } = peer;
   if (tunnel === undefined) return;
-  const identity = renewedIdentity(state, peer, granted);
+  const identity = renewedIdentity(state, peer, tunnel.identity, granted.identity);
   if (identity === undefined) return;
-  if (tunnel.unconfirmedKeyId === null && !installUnconfirmed(state, peer, key)) {
+  if (tunnel.unconfirmedKeyId === null && !installUnconfirmed(state, peer, tunnel, key)) {
     peer.login = undefined;
     abandonRenewal(state, peer, key);
     return;
@@ -79,14 +79,13 @@ export function proceedWithRenewal(state: EngineState, peer: Peer, key: KeyState
 }
 
 /** @returns whom the renewal was granted to; undefined when that ended the session. */
-function renewedIdentity(state: EngineState, peer: Peer, granted: Granted): Identity | undefined {
-  const before = peer.tunnel?.identity;
-  if (before !== undefined && !isSameIdentity(before, granted.identity)) {
+function renewedIdentity(state: EngineState, peer: Peer, before: Identity, granted: Identity): Identity | undefined {
+  if (!isSameIdentity(before, granted)) {
     endPeer(state, peer, 'identity changed at a renewal', authFailedMessage('the identity has changed'));
     return undefined;
   }
   const { withdrawals } = state.served;
-  const identity = withdrawals.current(granted.identity);
+  const identity = withdrawals.current(granted);
   const withdrawn = withdrawals.reasonFor(identity);
   if (withdrawn === undefined) return identity;
   endPeer(state, peer, withdrawn, haltMessage(withdrawn));
@@ -94,8 +93,9 @@ function renewedIdentity(state: EngineState, peer: Peer, granted: Granted): Iden
 }
 
 /** The key before the current one goes: the client has let go of it. The current one goes on sending. */
-function installUnconfirmed(state: EngineState, { tunnel, negotiated, session }: Peer, key: KeyState): boolean {
-  if (tunnel === undefined || negotiated === undefined || key.phase === 'negotiating') return false;
+function installUnconfirmed(state: EngineState, peer: Peer, tunnel: Tunnel, key: KeyState): boolean {
+  const { negotiated, session } = peer;
+  if (negotiated === undefined || key.phase === 'negotiating') return false;
   const keys = takeDataKeys(session, key, negotiated);
   if (keys === undefined) return false;
   const { peerId } = tunnel;

@@ -42,11 +42,12 @@ export class TcpOpenings {
     return [...this.#byKey.values()];
   }
 
-  /** Whether the subscriber has its share. */
-  hasShare(remote: Remote): boolean {
+  /** Whether the subscriber has as many as it may. */
+  isShareTaken(remote: Remote): boolean {
     return this.#perSubscriber.of(subscriberOf(remote)) >= this.#perSubscriberLimit;
   }
 
+  /** Whether it may is for the caller to ask. */
   begin(remote: Remote): TcpOpening {
     this.#perSubscriber.add(subscriberOf(remote));
     this.#perNetwork.add(networkOf(remote.address));

@@ -13,10 +13,10 @@ test('a subscriber has one share, however many addresses of its /64 it uses', ()
   const openings = new TcpOpenings(3);
   const inFirst = (host: number): Remote => from(`2001:db8:0:1::${host}`);
   const begun = [1, 2, 3].map((host) => openings.begin(inFirst(host)));
-  assert.ok(openings.hasShare(inFirst(4)));
-  assert.ok(!openings.hasShare(from('2001:db8:0:2::1')));
+  assert.ok(openings.isShareTaken(inFirst(4)));
+  assert.ok(!openings.isShareTaken(from('2001:db8:0:2::1')));
   for (const { remote } of begun) openings.finish(remote.key);
-  assert.ok(!openings.hasShare(inFirst(9)));
+  assert.ok(!openings.isShareTaken(inFirst(9)));
 });
 
 test('a crowd of one network gives way before an older one that is alone, each with an address of its own', () => {
