@@ -30,13 +30,13 @@ export class SimulatedClient implements TimedMachine {
   isMute = false;
   readonly #world: SimulatedWorld;
   readonly #tls: PassThroughTls;
-  readonly #config: ClientConfig;
+  readonly config: ClientConfig;
 
   constructor(parts: SimulatedClientParts) {
     this.#world = parts.world;
     this.remote = parts.remote;
     this.tlsClient = parts.tls;
-    this.#config = parts.config;
+    this.config = parts.config;
     this.machine = new ClientMachine(parts.config);
     this.#tls = new PassThroughTls(parts.world.clock, (event) => this.handle(event));
   }
@@ -76,7 +76,7 @@ export class SimulatedClient implements TimedMachine {
         if (!this.isMute) this.sendRaw(output.bytes);
         return;
       case 'tlsStart':
-        this.#tls.openClient(output.tls, this.tlsClient, this.#config.random(32));
+        this.#tls.openClient(output.tls, this.tlsClient, this.config.random(32));
         return;
       case 'tlsInput':
         this.#tls.input(output.tls, output.bytes);

@@ -113,6 +113,16 @@ suite('Client file', () => {
       assert.equal(heard, 3);
     });
 
+    test('begins anew after 10 s with a gateway that does not answer', async () => {
+      const gateway = createSocket('udp4');
+      gateway.bind(0, '127.0.0.1');
+      await once(gateway, 'listening');
+      // Within the hand-window of 60 s, in which it would ask five times more.
+      const output = await outputUntil(clientProfileText({ ...real, port: gateway.address().port }), 'restarting');
+      gateway.close();
+      assert.match(output, /Server poll timeout, restarting/);
+    });
+
     test('[C80] a prompt with quotes is asked as it stands', async () => {
       const profile = clientProfileText({ ...real, userLogin: { mfaPrompt: 'Code: "x" ' } });
       assert.match(await outputUntil(profile, 'Exiting'), /CHALLENGE: Code: "x" '/);
