@@ -54,6 +54,7 @@ export class AdmissionControl {
   readonly #options: AdmissionOptions;
   readonly #cookieSecret: ReturnType<typeof cookieSecretFrom>;
   readonly #answers: NetworkLimit;
+  readonly #unfinishedStarts: NetworkLimit;
   readonly #startsPerNetwork: NetworkLimit;
   readonly #starts: TokenBucket;
 
@@ -63,6 +64,7 @@ export class AdmissionControl {
     this.#cookieSecret = cookieSecretFrom(random(32));
     const salt = random(4).reduce((value, byte) => ((value << 8) | byte) >>> 0, 0);
     this.#answers = new NetworkLimit(limits.answersPerNetwork, limits.answersTotal, salt);
+    this.#unfinishedStarts = new NetworkLimit(limits.unfinishedStartsPerNetwork, Infinity, salt);
     this.#startsPerNetwork = new NetworkLimit(limits.startsPerNetwork, Infinity, salt);
     this.#starts = new TokenBucket(limits.startsPerSecond, limits.startsBurst);
   }
@@ -99,6 +101,11 @@ export class AdmissionControl {
     const ourSessionId = this.#options.random(8);
     ourSessionId[0] |= 1;
     return { kind: 'start', start: this.#startFrom(opening, ourSessionId, 'fresh') };
+  }
+
+  /** A session that began there has become a connection: that was no flood. */
+  onConnected(remote: Remote, now: number): void {
+    this.#unfinishedStarts.refund(remote.address, now);
   }
 
   #open(bytes: Uint8Array, wraps: ControlWraps): Opening | { readonly ok: false; readonly reason: AdmissionDrop } {
@@ -153,6 +160,7 @@ export class AdmissionControl {
    * as long each time.
    */
   #mayStart(remote: Remote, now: number): boolean {
+    if (!this.#unfinishedStarts.take(remote.address, now)) return false;
     if (!this.#startsPerNetwork.take(remote.address, now)) return false;
     return this.#options.handshakes() === 'few' || this.#starts.take(now);
   }

@@ -29,7 +29,8 @@ export interface EngineLimits {
   /** Stateless answers per second to one IPv4 /24 or IPv6 /56, and to all (tunnel.md 4.8). */
   readonly answersPerNetwork: number;
   readonly answersTotal: number;
-  /** New sessions per second of one IPv4 /24 or IPv6 /56. */
+  /** New sessions per second of one IPv4 /24 or IPv6 /56 that have not become connections yet, and in all. */
+  readonly unfinishedStartsPerNetwork: number;
   readonly startsPerNetwork: number;
   /** Below this share of the half-open limit, and below this number under way, new sessions are limited per network only. */
   readonly startsUnlimitedShare: number;
@@ -63,7 +64,9 @@ export const DEFAULT_LIMITS: EngineLimits = {
   halfOpenTcpPerAddress: 32,
   answersPerNetwork: 10,
   answersTotal: 5_000,
-  startsPerNetwork: 50,
+  unfinishedStartsPerNetwork: 50,
+  // About what one core finishes: an office, or a load balancer that hides its clients' addresses, comes back at full speed.
+  startsPerNetwork: 200,
   startsUnlimitedShare: 0.5,
   // More than these would wait for one another until their clients give up, after 60 s; fewer, and a fast machine would idle.
   startsUnlimitedMost: 1_000,

@@ -71,6 +71,7 @@ export function establish(state: EngineState, peer: Peer, login: Login, granted:
   peer.renewAt = nextRenewalAt(state, peer);
   state.peers.markConnected(peer, peerId, identityKey);
   state.tcp.finish(remote.key);
+  state.admission.onConnected(remote, state.now);
   const groups = state.interner.idsOf(identity.groups);
   state.command({
     verb: 'newPeer',

@@ -156,7 +156,9 @@ test('a spoofer of one network stops nobody elsewhere', () => {
 });
 
 test('one network with many ports can’t take every start there is', () => {
-  const world = new SimulatedWorld({ limits: { startsPerNetwork: 20, startsBurst: 40, startsPerSecond: 40 } });
+  const world = new SimulatedWorld({
+    limits: { unfinishedStartsPerNetwork: 20, startsBurst: 40, startsPerSecond: 40 },
+  });
   const open = (remote: Remote): void => {
     const peerSessionId = cookieFor(world, remote);
     answers(world, clientPacket({ opcode: Opcode.AckV1, acks: [0], peerSessionId, messageId: null }), remote);
@@ -165,6 +167,18 @@ test('one network with many ports can’t take every start there is', () => {
   assert.equal(openingCount(world), 20);
   open(udpRemote('198.51.100.1', 1));
   assert.equal(openingCount(world), 21);
+});
+
+test('an office behind one address is let in as fast as its logins finish, up to a limit of its own', () => {
+  const limits = { unfinishedStartsPerNetwork: 5, startsPerNetwork: 60 };
+  const world = new SimulatedWorld({ limits });
+  const arrive = (port: number): void => {
+    world.client({ address: '192.0.2.1', port, name: `user-${port}` }).start();
+    world.advance(10);
+  };
+  world.advance(2_000 - (world.clock.now % 1_000));
+  for (let port = 1; port <= 80; port += 1) arrive(port);
+  assert.equal(world.engine.stats().connected, 60);
 });
 
 for (const { startsUnlimitedMost, started, why } of [

@@ -22,7 +22,7 @@ test('[C112] holds its invariants through a random life', (context) => {
     noise: NOISE,
     threads: 2,
     timers: { renegotiateMs: 45_000, transitionWindowMs: 90_000 },
-    limits: { startsPerNetwork: 1_000 },
+    limits: { unfinishedStartsPerNetwork: 1_000, startsPerNetwork: 1_000 },
     config: dataPlaneConfig({ snapshot: { clientCIDR: '10.100.0.0/27' } }),
   });
   const pick = <T>(list: readonly T[]): T | undefined => list[Math.floor(world.random() * list.length)];
