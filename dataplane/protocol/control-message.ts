@@ -9,7 +9,8 @@ export type ClientMessage =
   | { readonly kind: 'challengeResponse'; readonly response: string }
   | { readonly kind: 'ignored'; readonly reason: 'unknown' | 'unprintable' | 'too-long' | 'malformed' };
 
-const MAX_CLIENT_MESSAGE_BYTES = 65_536;
+/** What is acted on is a quarter of this at most; a client that has no verdict yet can have no more kept. */
+const MAX_CLIENT_MESSAGE_BYTES = 4_096;
 const MAX_CHALLENGE_RESPONSE_CHARACTERS = 1024;
 const MAX_REASON_CHARACTERS = 200;
 const LINE_FEED = 10;
