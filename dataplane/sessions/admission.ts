@@ -103,6 +103,14 @@ export class AdmissionControl {
     return { kind: 'start', start: this.#startFrom(opening, ourSessionId, 'fresh') };
   }
 
+  /**
+   * Whether one more handshake may be under way. A rate holds once they pile up: clients that come back after a restart
+   * are served as fast as this machine can.
+   */
+  mayBegin(now: number): boolean {
+    return this.#options.handshakes() === 'few' || this.#starts.take(now);
+  }
+
   /** A session that began there has become a connection: that was no flood. */
   onConnected(remote: Remote, now: number): void {
     this.#unfinishedStarts.refund(remote.address, now);
@@ -154,15 +162,9 @@ export class AdmissionControl {
     return { kind: 'start', start: this.#startFrom(opening, packet.peerSessionId, 'answered') };
   }
 
-  /**
-   * One network, however many ports it has, can't take all the starts there are. The rate holds once handshakes pile up:
-   * clients that come back after a restart are served as fast as this machine can, and a refusal makes them wait twice
-   * as long each time.
-   */
-  #mayStart(remote: Remote, now: number): boolean {
-    if (!this.#unfinishedStarts.take(remote.address, now)) return false;
-    if (!this.#startsPerNetwork.take(remote.address, now)) return false;
-    return this.#options.handshakes() === 'few' || this.#starts.take(now);
+  /** One network, however many ports it has, can't take all the starts there are. */
+  #mayStart({ address }: Remote, now: number): boolean {
+    return this.#unfinishedStarts.take(address, now) && this.#startsPerNetwork.take(address, now);
   }
 
   #startFrom({ wrap, packet }: Opening, ourSessionId: Uint8Array, start: SessionStart['start']): SessionStart {

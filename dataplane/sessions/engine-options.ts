@@ -38,6 +38,9 @@ export interface EngineLimits {
   /** New sessions after their cookie, per second and in one burst, beyond that share. */
   readonly startsPerSecond: number;
   readonly startsBurst: number;
+  /** Clients that wait for their start beyond that, and for how long at most. */
+  readonly waitingStarts: number;
+  readonly waitingMs: number;
   /** Age from which a tls-crypt-v2 client key opens no new session, seconds; null: never. */
   readonly clientKeyLifetimeS: number | null;
   /** Control messages of a connected client, per second and in one burst. */
@@ -72,6 +75,9 @@ export const DEFAULT_LIMITS: EngineLimits = {
   startsUnlimitedMost: 1_000,
   startsPerSecond: 200,
   startsBurst: 1_000,
+  // At 200 a second the last of them has 40 s of its 60 left for the handshake. 6 MB at most.
+  waitingStarts: 4_000,
+  waitingMs: 30_000,
   clientKeyLifetimeS: null,
   messagesPerSecond: 10,
   messagesBurst: 50,

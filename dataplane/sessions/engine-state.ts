@@ -14,14 +14,16 @@ import { PeerIds } from './peer-ids.ts';
 import { PeerTable } from './peer-table.ts';
 import { policyOf, servedFrom, type Served } from './served.ts';
 import { TcpOpenings, type TcpOpening } from './tcp-openings.ts';
+import { WaitingRoom } from './waiting-room.ts';
 
 /** Everything the engine knows, for the files that hold its rules. One input is handled at a time, at `now`. */
 export class EngineState {
   readonly options: EngineOptions;
   readonly limits: EngineLimits;
   readonly peers = new PeerTable();
-  readonly deadlines = new DeadlineHeap<Peer | TcpOpening>();
+  readonly deadlines = new DeadlineHeap<Peer | TcpOpening | WaitingRoom>();
   readonly tcp: TcpOpenings;
+  readonly waiting: WaitingRoom;
   readonly peerIds: PeerIds;
   readonly interner = new GroupInterner();
   readonly history: ConnectionHistory;
@@ -54,6 +56,7 @@ export class EngineState {
     this.served = servedFrom(options.config);
     this.pool = new AddressPool(this.served.clientCidr);
     this.tcp = new TcpOpenings(this.limits.halfOpenTcpPerAddress);
+    this.waiting = new WaitingRoom(this.limits.waitingStarts, this.limits.waitingMs);
     this.peerIds = new PeerIds(options.threads);
     this.history = new ConnectionHistory(this.limits);
     this.admission = new AdmissionControl({

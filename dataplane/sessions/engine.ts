@@ -2,7 +2,7 @@ import type { Connection } from '../../api/connection.ts';
 import { haltMessage, restartMessage } from '../protocol/control-message.ts';
 import type { PeerTraffic } from '../data-channel.ts';
 import type { DataPlaneMemory } from '../process-messages.ts';
-import { isSameSessionId } from './admission.ts';
+import { isSameSessionId, type SessionStart } from './admission.ts';
 import { applySnapshot } from './apply-snapshot.ts';
 import { connectionFrom } from './connection-history.ts';
 import { closePeer, endPeer, placeOf } from './ending.ts';
@@ -17,6 +17,7 @@ import { startPeer } from './peer-session.ts';
 import { restartPeer } from './pushing.ts';
 import { onKeySwitched, onRetiringDeadline, startRenewal } from './renewal.ts';
 import type { TcpOpening } from './tcp-openings.ts';
+import { WaitingRoom } from './waiting-room.ts';
 
 /**
  * All clients of one endpoint on one target network, as a function of what happens: each input returns everything that
@@ -38,6 +39,7 @@ export class Engine {
     const state = this.#state;
     state.begin(now);
     this.#dispatch(input);
+    if (state.waiting.size > 0) this.#letIn();
     if (state.phase === 'draining' && state.peers.size === 0) {
       state.phase = 'drained';
       state.event({ kind: 'drained' });
@@ -80,10 +82,11 @@ export class Engine {
 
   /** Gauges and counters for metrics. */
   stats(): EngineStats {
-    const { peers, pool, history, drops, handshakeBytes, tcp } = this.#state;
+    const { peers, pool, history, drops, handshakeBytes, tcp, waiting } = this.#state;
     return {
       connected: peers.connectedCount,
       opening: Math.max(peers.openingCount, tcp.size),
+      waiting: waiting.size,
       addressesUsed: pool.used,
       addressesTotal: pool.capacity,
       endedRemembered: history.sizes.ended,
@@ -186,18 +189,43 @@ export class Engine {
       case 'answer':
         state.emit({ kind: 'transmit', remote, bytes: admission.packet });
         return;
-      case 'start': {
-        if (state.peers.size >= state.sessionsMax) {
-          state.refused(remote, 'memory-short');
-          if (remote.kind === 'tcp') this.#closeTcpOpening(remote.key);
-          return;
-        }
-        this.#makeRoom();
-        const opening = state.tcp.get(remote.key);
-        if (opening !== undefined) state.deadlines.delete(opening);
-        this.#deliver(startPeer(state, remote, admission.start), bytes);
-      }
+      case 'start':
+        this.#onStart(remote, admission.start, bytes);
     }
+  }
+
+  #onStart(remote: Remote, start: SessionStart, bytes: Uint8Array): void {
+    const state = this.#state;
+    if (state.waiting.size === 0 && state.admission.mayBegin(state.now)) {
+      this.#begin(remote, start, bytes);
+      return;
+    }
+    if (state.waiting.admit({ remote, start, bytes: bytes.slice(), since: state.now })) return;
+    state.countDrop('start-limit');
+    if (remote.kind === 'tcp') this.#closeTcpOpening(remote.key);
+  }
+
+  #letIn(): void {
+    const { waiting, admission, deadlines, now } = this.#state;
+    let next = waiting.next(now);
+    for (; next !== undefined && admission.mayBegin(now); next = waiting.next(now)) {
+      waiting.forget(next.remote.key);
+      this.#begin(next.remote, next.start, next.bytes);
+    }
+    deadlines.set(waiting, next === undefined ? undefined : now + LET_IN_MS);
+  }
+
+  #begin(remote: Remote, start: SessionStart, bytes: Uint8Array): void {
+    const state = this.#state;
+    if (state.peers.size >= state.sessionsMax) {
+      state.refused(remote, 'memory-short');
+      if (remote.kind === 'tcp') this.#closeTcpOpening(remote.key);
+      return;
+    }
+    this.#makeRoom();
+    const opening = state.tcp.get(remote.key);
+    if (opening !== undefined) state.deadlines.delete(opening);
+    this.#deliver(startPeer(state, remote, start), bytes);
   }
 
   /** Half-open handshakes are bounded; the one with the least to show for itself gives way. */
@@ -241,8 +269,10 @@ export class Engine {
   }
 
   #forgetTcpOpening(key: string): TcpOpening | undefined {
-    const opening = this.#state.tcp.finish(key);
-    if (opening !== undefined) this.#state.deadlines.delete(opening);
+    const { tcp, deadlines, waiting } = this.#state;
+    waiting.forget(key);
+    const opening = tcp.finish(key);
+    if (opening !== undefined) deadlines.delete(opening);
     return opening;
   }
 
@@ -304,6 +334,7 @@ export class Engine {
     const state = this.#state;
     if (state.phase !== 'serving') return;
     state.phase = 'draining';
+    state.waiting.clear();
     for (const opening of state.tcp.all())
       if (state.peers.at(opening.remote.key).length === 0) this.#closeTcpOpening(opening.remote.key);
     const reason = 'the gateway is shutting down';
@@ -320,6 +351,7 @@ export class Engine {
   #onDeadlines(): void {
     const state = this.#state;
     for (let due = state.deadlines.takeDue(state.now); due !== undefined; due = state.deadlines.takeDue(state.now)) {
+      if (due instanceof WaitingRoom) continue;
       if ('kind' in due) {
         state.event({ kind: 'handshakeFailed', remote: remoteText(due.remote), reason: 'hand-window-over' });
         this.#closeTcpOpening(due.remote.key);
@@ -361,6 +393,8 @@ function canHear({ session }: Peer): boolean {
 export interface EngineStats {
   readonly connected: number;
   readonly opening: number;
+  /** Clients that have proven their address and wait for others to finish. */
+  readonly waiting: number;
   readonly addressesUsed: number;
   readonly addressesTotal: number;
   readonly endedRemembered: number;
@@ -371,6 +405,8 @@ export interface EngineStats {
   readonly drops: ReadonlyMap<string, number>;
 }
 
+/** A start each, at the rate that holds while many are under way. */
+const LET_IN_MS = 5;
 /** Of the sessions there were when memory became short. */
 const SHARE_WHEN_SHORT = 0.9;
 const HARMLESS_DROPS: ReadonlySet<string> = new Set([
