@@ -12,11 +12,14 @@ export interface ManifestFile {
 }
 
 const MAX_FILE_BYTES = 16 * 1024 * 1024;
+const NOTHING_FOUND =
+  'no manifests found in this folder: it has no .yaml, .yml or .json file, and those of folders in it do not count';
 
 /**
  * Reads the manifest files that `paths` name. A folder stands for the `.yaml`, `.yml` and `.json` files right
  * in it, as with kubectl; names that start with a dot are left out (editors' and mounts' leftovers).
- * A file that can't be read is a finding of its own; the others are read all the same.
+ * A file that can't be read is a finding of its own; the others are read all the same. So is each folder when there is
+ * no file at all: whoever names the wrong one must not be told that all is well.
  */
 export async function readManifestFiles(
   paths: readonly string[],
@@ -40,6 +43,7 @@ export async function readManifestFiles(
       fail(path, cause);
     }
   }
+  if (files.size === 0 && findings.length === 0) for (const path of new Set(paths)) fail(path, NOTHING_FOUND);
   return { files: [...files.values()], findings };
 }
 

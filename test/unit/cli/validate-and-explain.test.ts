@@ -148,9 +148,20 @@ describe('validate', () => {
     assert.equal(lines.length, 1);
   });
 
-  it('a path that is not there is an error, an empty set is none', async () => {
+  it('a path that is not there is an error', async () => {
     assert.equal((await validate(['/nonexistent/x.yaml'])).code, 2);
-    assert.equal((await validate([folderOf({})])).code, 0);
+  });
+
+  it('says that nothing was found where the folders hold no manifest at all', async () => {
+    const [empty, other] = [folderOf({}), folderOf({ 'notes.txt': 'x: [' })];
+    const { code, lines } = await validate([empty, other, empty]);
+    assert.equal(code, 2);
+    assert.deepEqual(
+      lines.map((line) => line.replace(/(no manifests found).*/, '$1')).toSorted(),
+      [empty, other].map((folder) => `${folder}:1: -: -: no manifests found`).toSorted(),
+    );
+    // Beside a folder that holds some, an empty one is none of our business.
+    assert.deepEqual(await validate([empty, folderOf({ 'a.yaml': [endpoint, network] })]), { code: 0, lines: [] });
   });
 
   it('follows links, as mounted ConfigMaps are made of them', async () => {

@@ -194,6 +194,13 @@ test('a set without what is being served is refused, an empty one too', async (t
   assert.match(await set.refused(running), /net-a that is being served is gone/);
 });
 
+test('a folder without a manifest is refused for that alone', async (t) => {
+  const folder = mkdtempDisposableSync(join(tmpdir(), 'clientvpn-empty-'));
+  t.after(() => folder.remove());
+  const set = bench(t, { paths: [folder.path] });
+  assert.match(await set.refused(), new RegExp(`^${folder.path}:1: -: -: no manifests found in this folder: .*$`));
+});
+
 test('a client file carries the certificate of its client, the same each time', async (t) => {
   const set = bench(t);
   set.write(endpoint({ controlWrap: 'TlsCryptV2' }), targetNetwork());
