@@ -170,5 +170,5 @@ function sentence(explanation: Explanation): string {
     NotGranted: `rule ${rule} decides, which grants only ${grantedTo.join(', ')}`,
     SpecialDestination: 'never reachable through the tunnel, whatever the rules',
   }[reason];
-  return `${to}: ${allowed ? 'allowed' : 'refused'} (${reason}): ${because}`;
+  return `${to}: ${allowed ? 'allowed' : `refused (${reason})`}: ${because}`;
 }

@@ -242,8 +242,11 @@ describe('explain', () => {
   });
 
   it('answers in words by default', async () => {
-    const { out } = await explain(['203.0.113.1'], [], { output: 'text' });
-    assert.equal(out, '203.0.113.1: refused (NoRule): route default, but no rule is about it\n');
+    const { out } = await explain(['203.0.113.1', '10.50.9.1'], [], { output: 'text' });
+    assert.deepEqual(out.trimEnd().split('\n'), [
+      '203.0.113.1: refused (NoRule): route default, but no rule is about it',
+      '10.50.9.1: allowed: route net-a-10-50-0-0-16, rule all',
+    ]);
   });
 
   it("says nothing about certificates that are elsewhere, which decide nobody's reach", async () => {
