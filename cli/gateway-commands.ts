@@ -15,8 +15,8 @@ export function addStatusCommand(program: Command): void {
     .command('status')
     .summary('show every object of the running gateway with its conditions')
     .description(
-      'Shows every object of the running gateway with its conditions, the snapshot that is enforced, and the last ' +
-        'edit if it was refused. Exits 2 when no gateway runs on the folder.',
+      'Shows every object of the running gateway with its conditions, the snapshot that is enforced, how many ' +
+        'connections there are, and the last edit if it was refused. Exits 2 when no gateway runs on the folder.',
     )
     .addOption(stateDirOption())
     .addOption(outputOption(['table', 'json']))

@@ -3,7 +3,8 @@ import { printable, textTable } from './text-table.ts';
 
 /** The status for people. */
 export function statusTable(status: GatewayStatus): string {
-  const { endpoint, namespace, targetNetwork, transport, port, state, snapshot, refused, warnings } = status;
+  const { endpoint, namespace, targetNetwork, transport, port, state, snapshot, connections, refused, warnings } =
+    status;
   const enforced = snapshot === null ? 'none' : `version ${snapshot.version} (${snapshot.digest})`;
   const facts = [
     ['Endpoint:', `${namespace}/${endpoint}`],
@@ -11,6 +12,7 @@ export function statusTable(status: GatewayStatus): string {
     ['Listens on:', `${transport} ${port}`],
     ['State:', state],
     ['Snapshot:', enforced],
+    ['Connections:', `${connections.active ?? 'unknown'} of at most ${connections.capacity}`],
   ];
   const rows = status.objects.flatMap(({ kind, name, conditions }) =>
     conditions.map((one, index) => [

@@ -9,22 +9,23 @@ export class StatusReader {
   #statuses: StatusMap = new Map();
 
   async read(
-    set: ServedSet,
-    supervisor: DataPlaneSupervisor,
+    set: Pick<ServedSet, 'config' | 'warnings' | 'statuses'>,
+    supervisor: Pick<DataPlaneSupervisor, 'enforcedDigest' | 'connections'>,
     refused: GatewayStatus['refused'],
   ): Promise<GatewayStatus> {
     const { config, warnings, statuses } = set;
     const { enforcedDigest } = supervisor;
     // None can be counted while the data plane is being restarted.
-    const connections = await supervisor.connections().catch(() => []);
+    const connections = await supervisor.connections().catch(() => null);
+    const active = connections?.filter(({ status }) => status === 'active').length ?? null;
     const rollout = {
       desiredPods: 1,
       readyPods: enforcedDigest === null ? 0 : 1,
       enforcedDigest,
-      activeConnections: connections.filter(({ status }) => status === 'active').length,
+      activeConnections: active ?? 0,
     };
     this.#statuses = statuses(new Map([[config.targetNetwork, rollout]]), this.#statuses, Date.now());
-    const { endpoint, transport, port, version, digest } = config.snapshot;
+    const { endpoint, transport, port, version, digest, maxConnections } = config.snapshot;
     return {
       endpoint: endpoint.name,
       namespace: endpoint.namespace,
@@ -33,6 +34,7 @@ export class StatusReader {
       port,
       state: enforcedDigest === null ? 'Restarting' : 'Ready',
       snapshot: enforcedDigest === digest ? { version, digest } : null,
+      connections: { active, capacity: maxConnections },
       objects: [...this.#statuses.values()].map(({ kind, namespace, name, status }) => ({
         kind,
         namespace,

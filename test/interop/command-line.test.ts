@@ -94,6 +94,7 @@ test('[C105] [C106] [C113] a running gateway prints what scripts read', { skip }
     const ready = status.objects.find(({ kind }) => kind === 'ClientVpnEndpoint')?.conditions;
     assert.equal(ready?.find(({ type }) => type === 'Ready')?.status, 'True');
     assert.equal(status.snapshot?.version, 1);
+    assert.deepEqual(status.connections, { active: 1, capacity: 1021 });
   });
 
   await t.test('the log of connections has exactly the guide’s keys', async () => {

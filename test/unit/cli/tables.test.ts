@@ -4,6 +4,7 @@ import { byteText, connectionsTable } from '../../../cli/connections-table.ts';
 import { parseHostPort } from '../../../cli/options.ts';
 import { statusTable } from '../../../cli/status-table.ts';
 import { textTable } from '../../../cli/text-table.ts';
+import type { GatewayStatus } from '../../../standalone/gateway-status.ts';
 
 test('columns are aligned and control characters of names are gone', () => {
   const rows = [
@@ -55,29 +56,39 @@ test('a connection is one line', () => {
   );
 });
 
+const STATUS: GatewayStatus = {
+  endpoint: 'e',
+  namespace: 'default',
+  targetNetwork: 't',
+  transport: 'udp',
+  port: 443,
+  state: 'Ready',
+  snapshot: { version: 3, digest: 'sha256:ab' },
+  connections: { active: 2, capacity: 1021 },
+  objects: [
+    {
+      kind: 'Route',
+      namespace: 'default',
+      name: 'r',
+      conditions: [{ type: 'Ready', status: 'True', reason: 'Ready', message: '', lastTransitionTime: '' }],
+    },
+  ],
+  refused: null,
+  warnings: [],
+};
+
 test('a refused edit stands below the state that holds', () => {
-  const table = statusTable({
-    endpoint: 'e',
-    namespace: 'default',
-    targetNetwork: 't',
-    transport: 'udp',
-    port: 443,
-    state: 'Ready',
-    snapshot: { version: 3, digest: 'sha256:ab' },
-    objects: [
-      {
-        kind: 'Route',
-        namespace: 'default',
-        name: 'r',
-        conditions: [{ type: 'Ready', status: 'True', reason: 'Ready', message: '', lastTransitionTime: '' }],
-      },
-    ],
-    refused: { time: '2026-11-23T00:00:00Z', findings: ['a.yaml:1: Route/r: -: no\u0007'] },
-    warnings: [],
-  });
+  const findings = ['a.yaml:1: Route/r: -: no\u0007'];
+  const table = statusTable({ ...STATUS, refused: { time: '2026-11-23T00:00:00Z', findings } });
   assert.match(table, /Snapshot: +version 3 \(sha256:ab\)/);
   assert.match(table, /Route\/r +Ready +True +Ready/);
   assert.match(table, /Edit refused at .*\n  a\.yaml:1: Route\/r: -: no \n$/);
+});
+
+test('the status says how many are connected, and how many may be', () => {
+  assert.match(statusTable(STATUS), /^Connections: +2 of at most 1021$/m);
+  const restarting = { ...STATUS, state: 'Restarting', connections: { active: null, capacity: 1021 } } as const;
+  assert.match(statusTable(restarting), /^Connections: +unknown of at most 1021$/m);
 });
 
 test('HOST:PORT takes names, IPv4 and bracketed IPv6', () => {
