@@ -54,6 +54,11 @@ export class LocalProvider {
     this.#hashes = [...this.#users.values()].map((account) => account.hash).filter((hash) => hash !== undefined);
   }
 
+  /** For logs alone: what clients are told must not show it. */
+  knows(username: string): boolean {
+    return this.#users.has(username);
+  }
+
   /** Logins that wait for their password check. */
   get waiting(): number {
     return this.#hashing.waiting;

@@ -3,7 +3,7 @@ import type { DataPlaneConfig } from '../../api/data-plane-config.ts';
 import type { LocalProvider } from '../auth/local-provider.ts';
 import { DEFAULT_LIMITS } from '../sessions/engine-options.ts';
 import type { Engine } from '../sessions/engine.ts';
-import type { EngineEvent } from '../sessions/engine-io.ts';
+import type { ConnectionFacts, EngineEvent } from '../sessions/engine-io.ts';
 import { ConnectionLog } from './connection-log.ts';
 import type { MemoryBound } from './memory-bounds.ts';
 import type { LogSink } from './log-sink.ts';
@@ -15,9 +15,9 @@ import type { TunnelHost } from './tunnel-host.ts';
 export interface ObserverOptions {
   readonly log: Logger;
   readonly sink: LogSink;
-  readonly engine: Engine;
-  readonly tunnel: TunnelHost;
-  readonly local: LocalProvider;
+  readonly engine: Pick<Engine, 'stats'>;
+  readonly tunnel: Pick<TunnelHost, 'counters'>;
+  readonly local: Pick<LocalProvider, 'knows' | 'waiting'>;
   /** Session openings that the control socket dropped unread. */
   readonly openingsRefused: () => number;
   /** Datagrams that found the control thread's queue full. */
@@ -99,17 +99,17 @@ export class Observers {
     this.#connectionLog.onEvent(event);
     switch (event.kind) {
       case 'connected':
-        log.info({ connectionId: event.connection.connectionId, transport: event.connection.transport }, 'Connected');
+        log.info({ ...whoIs(event.connection), transport: event.connection.transport }, 'Connected');
         log.debug({ connection: event.connection }, 'Connected client');
         return;
       case 'disconnected':
-        log.info({ connectionId: event.connection.connectionId, reason: event.reason }, 'Disconnected');
+        log.info({ ...whoIs(event.connection), reason: event.reason }, 'Disconnected');
         return;
       case 'connectionAttemptChallenged':
-        log.info({ connectionId: event.connection.connectionId }, 'Challenged login');
+        this.#security.info(this.#whoTried(event.connection), 'Challenged login');
         return;
       case 'connectionAttemptFailed':
-        log.info({ connectionId: event.connection.connectionId, reason: event.reason }, 'Refused login');
+        this.#security.info({ ...this.#whoTried(event.connection), reason: event.reason }, 'Refused login');
         return;
       case 'renewed':
         log.debug({ connectionId: event.connectionId, keyId: event.keyId }, 'Renewed keys');
@@ -148,6 +148,29 @@ export class Observers {
   close(): void {
     this.metrics.close();
   }
+
+  /**
+   * Until a login succeeds its user name is whatever was typed, which may be a password: only the name of a user whom
+   * there is goes into the log. Where certificates are asked for, one that does not verify leads to another event.
+   */
+  #whoTried(facts: ConnectionFacts): Readonly<Record<string, string | undefined>> {
+    const { username, commonName } = facts;
+    return whoIs({
+      ...facts,
+      username: this.#options.local.knows(username) ? username : '',
+      commonName: this.#config.snapshot.authentication.mutual ? commonName : '',
+    });
+  }
+}
+
+/** As `clientvpn connections --output json` calls it; what is undefined is left out of the line. */
+function whoIs({
+  connectionId,
+  username,
+  commonName,
+  remote,
+}: ConnectionFacts): Readonly<Record<string, string | undefined>> {
+  return { connectionId, username: username || undefined, commonName: commonName || undefined, remote };
 }
 
 /** The earliest end of the lists in force, ms since 1970. */

@@ -2,7 +2,7 @@ import type { Logger } from './logger.ts';
 
 /**
  * Lets a burst of lines pass per message, then few; the next line that passes says how many did not.
- * For what strangers can cause: refused certificates, malformed packets.
+ * For what strangers can cause: refused logins and certificates, malformed packets.
  */
 export class RateLimitedLog {
   readonly #log: Logger;
@@ -16,7 +16,16 @@ export class RateLimitedLog {
   }
 
   /** @param message constant text: each one is a bucket. */
+  info(fields: Readonly<Record<string, unknown>>, message: string): void {
+    this.#write('info', fields, message);
+  }
+
+  /** @param message constant text: each one is a bucket. */
   warn(fields: Readonly<Record<string, unknown>>, message: string): void {
+    this.#write('warn', fields, message);
+  }
+
+  #write(level: 'info' | 'warn', fields: Readonly<Record<string, unknown>>, message: string): void {
     const now = this.#now();
     const bucket = this.#buckets.get(message) ?? { tokens: BURST, at: now, suppressed: 0 };
     this.#buckets.set(message, bucket);
@@ -27,7 +36,7 @@ export class RateLimitedLog {
       return;
     }
     bucket.tokens -= 1;
-    this.#log.warn(bucket.suppressed === 0 ? fields : { ...fields, suppressed: bucket.suppressed }, message);
+    this.#log[level](bucket.suppressed === 0 ? fields : { ...fields, suppressed: bucket.suppressed }, message);
     bucket.suppressed = 0;
   }
 }

@@ -35,6 +35,9 @@ test('[C79] a user with the right password connects, with groups', { skip }, asy
     { username: connection?.username, commonName: connection?.commonName, groups: connection?.groups },
     { username: 'alice', commonName: '', groups: ['staff'] },
   );
+  const line = JSON.parse(await world.gateway.log.waitFor(/"msg":"Connected"/)) as Record<string, string>;
+  const { connectionId, remote } = connection ?? {};
+  assert.deepEqual([line['username'], line['connectionId'], line['remote']], ['alice', connectionId, remote]);
 });
 
 for (const { what, username, password } of [
@@ -49,8 +52,12 @@ for (const { what, username, password } of [
     const [failed] = world.gateway.connections();
     assert.equal(failed?.status, 'failed');
     assert.equal(failed.clientIp, null);
+    const refused = JSON.parse(await world.gateway.log.waitFor(/"msg":"Refused login"/)) as Record<string, string>;
     const log = world.gateway.log.lines.join('\n');
     assert.equal(log.includes(password), false, 'no password in the log');
+    assert.deepEqual([refused['remote'], refused['connectionId']], [failed.remote, failed.connectionId]);
+    assert.equal(refused['username'], username === 'alice' ? 'alice' : undefined);
+    assert.equal(log.includes('mallory'), false, 'what might be a password is not logged');
   });
 }
 

@@ -7,29 +7,14 @@ import { suite, test } from 'node:test';
 import { createLogger } from '../../../../dataplane/io/logger.ts';
 import { LogSink } from '../../../../dataplane/io/log-sink.ts';
 import { RateLimitedLog } from '../../../../dataplane/io/rate-limited-log.ts';
-
-function memory(): { readonly sink: LogSink; readonly lines: () => Promise<Record<string, unknown>[]> } {
-  const stream = new PassThrough();
-  const sink = new LogSink(stream);
-  return {
-    sink,
-    lines: async () => {
-      await sink.flush(10_000);
-      const text = String((stream.read() as Buffer | null) ?? '');
-      return text
-        .split('\n')
-        .filter(Boolean)
-        .map((line) => JSON.parse(line) as Record<string, unknown>);
-    },
-  };
-}
+import { memorySink } from '../../../support/memory-sink.ts';
 
 /** A reader that never takes anything. */
 const stuck = (): Writable => new Writable({ highWaterMark: 10, write() {} });
 
 suite('Logger', () => {
   test('writes JSON lines with level, time, bindings and message', async () => {
-    const { sink, lines } = memory();
+    const { sink, lines } = memorySink();
     const log = createLogger({ level: 'info', sink, bindings: { endpoint: 'main' } });
     log.info({ port: 443 }, 'Ready');
     log.debug('Not shown');
@@ -43,7 +28,7 @@ suite('Logger', () => {
   });
 
   test('prints no secret, at the top or one level below', async () => {
-    const { sink, lines } = memory();
+    const { sink, lines } = memorySink();
     const log = createLogger({ level: 'info', sink, bindings: { token: 'hunter2' } });
     log.info({ password: 'hunter2', request: { password: 'hunter2', token: 'hunter2', user: 'joe' } }, 'Login');
     const [line] = await lines();
@@ -133,7 +118,7 @@ suite('Logger', () => {
 
 suite('Rate-limited log', () => {
   test('lets a burst pass, then one a second, and says how many did not', async () => {
-    const { sink, lines } = memory();
+    const { sink, lines } = memorySink();
     let now = 0;
     const log = new RateLimitedLog(createLogger({ level: 'warn', sink }), () => now);
     for (let n = 0; n < 50; n += 1) log.warn({ n }, 'Refused a certificate');
@@ -148,7 +133,7 @@ suite('Rate-limited log', () => {
   });
 
   test('goes on after the clock was set back', async () => {
-    const { sink, lines } = memory();
+    const { sink, lines } = memorySink();
     let now = 86_400_000;
     const log = new RateLimitedLog(createLogger({ level: 'warn', sink }), () => now);
     log.warn({}, 'Refused a certificate');

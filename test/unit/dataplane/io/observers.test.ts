@@ -1,0 +1,125 @@
+import assert from 'node:assert/strict';
+import { suite, test, type TestContext } from 'node:test';
+import { LocalProvider } from '../../../../dataplane/auth/local-provider.ts';
+import { createLogger } from '../../../../dataplane/io/logger.ts';
+import { SignedLoginTokens } from '../../../../dataplane/io/login-tokens.ts';
+import { Observers } from '../../../../dataplane/io/observers.ts';
+import type { ConnectionFacts } from '../../../../dataplane/sessions/engine-io.ts';
+import { dataPlaneConfig } from '../../../support/data-plane-configs.ts';
+import { memorySink } from '../../../support/memory-sink.ts';
+
+const FACTS: ConnectionFacts = {
+  connectionId: 'cvpn-connection-0123456789abcdef0',
+  peerId: 0,
+  generation: 1,
+  username: 'alice',
+  commonName: 'laptop',
+  groups: [],
+  clientIp: '10.100.0.2',
+  remote: '[2001:db8::1]:50096',
+  transport: 'udp',
+  cipher: 'AES-256-GCM',
+  client: { version: '2.6.14', platform: 'linux', ui: '' },
+};
+const WHO = { connectionId: FACTS.connectionId, username: 'alice', commonName: 'laptop', remote: FACTS.remote };
+const FAILED: ConnectionFacts = { ...FACTS, clientIp: null, cipher: null, groups: [] };
+
+/** Observers of an endpoint where alice and bob log in. `lines` leaves out what every line has. */
+function observersFor(t: TestContext, { mutual = true } = {}) {
+  const { sink, lines } = memorySink();
+  const tokens = new SignedLoginTokens({ now: Date.now, key: new Uint8Array(32), lifetimeS: 1 });
+  const local = new LocalProvider({ now: Date.now, tokens, usedTotpSteps: [] });
+  const users = ['alice', 'bob'].map((name) => ({ name, passwordHash: '', groups: [] }));
+  local.setUsers(users, 'none');
+  const observers = new Observers({
+    log: createLogger({ level: 'info', sink }),
+    sink,
+    engine: { stats: () => assert.fail('nobody reads metrics') },
+    tunnel: { counters: () => assert.fail('nobody reads metrics') },
+    local,
+    openingsRefused: () => 0,
+    queueDrops: () => 0,
+    config: dataPlaneConfig({
+      snapshot: { authentication: { mutual, identityProvider: { name: 'staff', type: 'Local', mfa: null } } },
+      users,
+    }),
+  });
+  t.after(() => observers.close());
+  return { observers, lines: async () => (await lines()).map(({ time: _time, level: _level, ...rest }) => rest) };
+}
+
+suite('Log lines of connections', () => {
+  test('a beginning and an end say who it was and from where', async (t) => {
+    const { observers, lines } = observersFor(t);
+    observers.onEvent({ kind: 'connected', connection: FACTS });
+    observers.onEvent({
+      kind: 'disconnected',
+      connection: FACTS,
+      reason: 'terminated',
+      establishedMs: 0,
+      endedMs: 1,
+      traffic: null,
+    });
+    assert.deepEqual(await lines(), [
+      { ...WHO, transport: 'udp', msg: 'Connected' },
+      { ...WHO, reason: 'terminated', msg: 'Disconnected' },
+    ]);
+  });
+
+  test('a name that is not there is left out', async (t) => {
+    const { observers, lines } = observersFor(t);
+    observers.onEvent({ kind: 'connected', connection: { ...FACTS, commonName: '' } });
+    const [line] = await lines();
+    assert.deepEqual(Object.keys(line), ['connectionId', 'username', 'remote', 'transport', 'msg']);
+  });
+
+  test('a refused login names its user only if there is such a user: it may be a password', async (t) => {
+    const { observers, lines } = observersFor(t);
+    for (const username of ['alice', 'hunter2', 'Alice', ''])
+      observers.onEvent({
+        kind: 'connectionAttemptFailed',
+        connection: { ...FAILED, username },
+        reason: 'bad-password',
+        isTemporary: false,
+      });
+    observers.onEvent({ kind: 'connectionAttemptChallenged', connection: { ...FAILED, username: 'hunter2' } });
+    const { username: _, ...unnamed } = WHO;
+    const refused = { reason: 'bad-password', msg: 'Refused login' };
+    assert.deepEqual(await lines(), [
+      { ...WHO, ...refused },
+      ...Array.from({ length: 3 }, () => ({ ...unnamed, ...refused })),
+      { ...unnamed, msg: 'Challenged login' },
+    ]);
+  });
+
+  test('a certificate that nobody asked for and nobody verified names no one', async (t) => {
+    const { observers, lines } = observersFor(t, { mutual: false });
+    observers.onEvent({ kind: 'connectionAttemptFailed', connection: FAILED, reason: 'throttled', isTemporary: false });
+    const [line] = await lines();
+    assert.equal(line['username'], 'alice');
+    assert.equal('commonName' in line, false);
+  });
+
+  test('refused logins do not fill the log, whoever else connects is told all the same', async (t) => {
+    t.mock.timers.enable({ apis: ['Date'] });
+    const { observers, lines } = observersFor(t);
+    const refuse = (): void =>
+      observers.onEvent({
+        kind: 'connectionAttemptFailed',
+        connection: FAILED,
+        reason: 'bad-password',
+        isTemporary: false,
+      });
+    for (let n = 0; n < 1000; n += 1) refuse();
+    observers.onEvent({ kind: 'connected', connection: FACTS });
+    const told = await lines();
+    assert.equal(told.length, 11);
+    assert.equal(told.at(-1)?.['msg'], 'Connected');
+    t.mock.timers.tick(1000);
+    refuse();
+    assert.deepEqual(
+      (await lines()).map(({ suppressed }) => suppressed),
+      [990],
+    );
+  });
+});
