@@ -5,6 +5,7 @@ import { test } from 'node:test';
 import { gatewayProcesses } from '../support/gateway-processes.ts';
 import { clientvpn } from '../support/gateway.ts';
 import { endpoint, rule, targetNetwork, users, yamlOf } from '../support/manifests.ts';
+import { METRICS_LISTEN, metricsText } from '../support/metrics.ts';
 import { skipWithoutNamespaces } from '../support/requirements.ts';
 import { totpCode } from '../support/totp.ts';
 import { waitFor } from '../support/wait.ts';
@@ -22,7 +23,7 @@ test('[C133] at log level trace nothing that is said or kept in the open holds a
   const person = { name: 'alice', password: PASSWORD, groups: ['staff'], totpSecret: TOTP_SECRET };
   const good = yamlOf(...users('staff', [person], true));
   const world = await World.create(t, {
-    options: ['--log-level', 'trace', '--metrics-listen', '127.0.0.1:9464'],
+    options: ['--log-level', 'trace', '--metrics-listen', METRICS_LISTEN],
     environment: { PLANTED_FOR_TEST: ENVIRONMENT },
     timers: { renegotiateMs: 3000 },
     manifests: {
@@ -65,9 +66,8 @@ test('[C133] at log level trace nothing that is said or kept in the open holds a
   gateway.write('users.yaml', good);
 
   const { child, parent } = await gatewayProcesses(gateway);
-  const read = "fetch('http://127.0.0.1:9464/metrics').then(r=>r.text()).then(t=>process.stdout.write(t))";
   said.push(
-    world.lab.gateway.must(process.execPath, '-e', read),
+    metricsText(world.lab),
     JSON.stringify(gateway.connections()),
     gateway.must('connections', '--state-dir', gateway.stateDir),
     gateway.must('status', '--state-dir', gateway.stateDir),
