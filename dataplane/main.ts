@@ -49,6 +49,8 @@ async function onMessage(message: SupervisorMessage): Promise<void> {
         requestId: message.requestId,
         found: plane.terminate(message.connectionId),
       });
+    case 'manifestsJudged':
+      return plane.manifestsJudged(message.areRefused);
     case 'codesKept':
       return plane.codesKept(message.sequence);
     case 'shutdown':

@@ -9,6 +9,8 @@ import type { DataPlaneConfig } from '../api/data-plane-config.ts';
 export type SupervisorMessage =
   | { readonly kind: 'start'; readonly start: DataPlaneStart }
   | { readonly kind: 'config'; readonly config: DataPlaneConfig }
+  /** Whether the manifests as they are now are refused, for the metric: the configuration is then of older ones. */
+  | { readonly kind: 'manifestsJudged'; readonly areRefused: boolean }
   | { readonly kind: 'listConnections'; readonly requestId: number }
   | { readonly kind: 'terminate'; readonly requestId: number; readonly connectionId: string }
   /** The answer to `codesUsed`: what it told is on disk, or can't be kept and is reported there. */

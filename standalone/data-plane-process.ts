@@ -73,6 +73,10 @@ export class DataPlaneProcess {
     this.#send({ kind: 'config', config });
   }
 
+  manifestsJudged(areRefused: boolean): void {
+    this.#send({ kind: 'manifestsJudged', areRefused });
+  }
+
   codesKept(sequence: number): void {
     this.#send({ kind: 'codesKept', sequence });
   }

@@ -11,6 +11,7 @@ export interface SupervisorOptions {
   readonly descriptors: DataPlaneDescriptors;
   readonly config: DataPlaneConfig;
   readonly memory: () => DataPlaneMemory;
+  readonly areManifestsRefused: () => boolean;
   readonly start: Pick<DataPlaneStart, 'tunName' | 'metricsListen' | 'logLevel' | 'timers'>;
   /** Of the data plane; one that refers to a descriptor. */
   readonly output: Writable;
@@ -81,6 +82,11 @@ export class DataPlaneSupervisor {
     return outcome;
   }
 
+  /** Passes on what `areManifestsRefused` says now; a process that is starting hears of it when it is ready. */
+  manifestsJudged(): void {
+    this.#process?.manifestsJudged(this.#options.areManifestsRefused());
+  }
+
   async connections(): Promise<readonly Connection[]> {
     return this.#alive().connections();
   }
@@ -126,6 +132,7 @@ export class DataPlaneSupervisor {
           wasReady = true;
           // An edit that came while it was starting: until now it took none.
           if (this.#config !== startedWith) this.#process?.apply(this.#config);
+          this.manifestsJudged();
           firstUp.resolve();
           return this.#options.onUp();
         case 'failed':

@@ -199,6 +199,7 @@ export class Gateway {
       descriptors: { ...sockets, tun },
       config: set.config,
       memory: () => this.#memory.current,
+      areManifestsRefused: () => this.#refused !== null,
       start: { tunName: net.plan.tun, metricsListen, logLevel, timers: timersForTest ?? {} },
       output,
       onLeases: (leases) => this.#memory.keepLeases(leases),
@@ -250,13 +251,13 @@ export class Gateway {
 
   async #apply(running: Running, set: ServedSet, startedAt: number): Promise<void> {
     const { log } = this.#parts;
-    this.#refused = null;
     const { version } = set.config.snapshot;
     // A description, say, is nothing to the data plane.
     const isNews = JSON.stringify(set.config) !== JSON.stringify(running.set.config);
     if (isNews) log.debug({ version }, 'Read an edit that is valid');
     const outcome = isNews ? await running.supervisor?.apply(set.config) : ({ kind: 'applied' } as const);
     if (outcome?.kind === 'rejected') return this.#refuse([`the data plane refused it: ${outcome.reason}`]);
+    this.#judged(null);
     const milliseconds = Math.round(performance.now() - startedAt);
     if (outcome?.kind === 'applied') log.info({ version, milliseconds }, 'Applied');
     else log.warn({ version, milliseconds }, 'The data plane has not confirmed the edit yet');
@@ -266,8 +267,13 @@ export class Gateway {
   }
 
   #refuse(findings: readonly string[]): void {
-    this.#refused = { time: new Date().toISOString(), findings };
+    this.#judged({ time: new Date().toISOString(), findings });
     this.#parts.log.error({ findings }, 'Refused the edited manifests; the last good state holds');
+  }
+
+  #judged(refused: GatewayStatus['refused']): void {
+    this.#refused = refused;
+    this.#running?.supervisor?.manifestsJudged();
   }
 
   #warn(findings: readonly Finding[]): void {

@@ -159,6 +159,11 @@ export class DataPlane {
     return found;
   }
 
+  /** Of manifests that are refused nothing else comes here. */
+  manifestsJudged(areRefused: boolean): void {
+    this.#observers.onManifests(areRefused);
+  }
+
   /** The supervisor has written what `codesUsed` of this number told. */
   codesKept(sequence: number): void {
     this.#codeWaits.get(sequence)?.();

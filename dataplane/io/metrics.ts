@@ -25,6 +25,7 @@ export interface MetricSources {
   readonly strays: () => number;
   readonly acksSuperseded: () => number;
   readonly isMemoryShort: () => boolean;
+  readonly areManifestsRefused: () => boolean;
   readonly passwordChecksWaiting: () => number;
   /** Milliseconds since 1970. */
   readonly now: () => number;
@@ -152,6 +153,9 @@ export class Metrics {
     );
     gauge('memory_short', '1 while sessions are held to fewer for want of memory', () =>
       sources.isMemoryShort() ? 1 : 0,
+    );
+    gauge('manifests_refused', '1 while the manifests as they are now are refused and older ones hold', () =>
+      sources.areManifestsRefused() ? 1 : 0,
     );
     gauge('password_checks_waiting', 'Logins that wait for their password check', sources.passwordChecksWaiting);
     const daysUntil = (ms: number): number => (ms - sources.now()) / DAY_MS;

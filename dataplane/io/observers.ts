@@ -33,6 +33,7 @@ export class Observers {
   readonly #security: RateLimitedLog;
   #config: DataPlaneConfig;
   #isMemoryShort = false;
+  #areManifestsRefused = false;
 
   constructor(options: ObserverOptions) {
     const { engine, tunnel, sink } = options;
@@ -77,6 +78,7 @@ export class Observers {
         strays: () => tunnel.counters().strays,
         acksSuperseded: () => tunnel.counters().acksSuperseded,
         isMemoryShort: () => this.#isMemoryShort,
+        areManifestsRefused: () => this.#areManifestsRefused,
         passwordChecksWaiting: () => options.local.waiting,
         now: Date.now,
       },
@@ -138,6 +140,10 @@ export class Observers {
     this.#isMemoryShort = short !== null;
     if (short === null) this.#security.warn({}, 'Memory suffices again');
     else this.#security.warn({ ...short }, 'Memory is short: newcomers wait until others have left');
+  }
+
+  onManifests(areRefused: boolean): void {
+    this.#areManifestsRefused = areRefused;
   }
 
   onFault(error: unknown, input: string): void {

@@ -1,7 +1,9 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { waitForProgress, waitUntilFlowStopped, waitUntilStopped } from '../support/flows.ts';
+import { gatewayProcesses } from '../support/gateway-processes.ts';
 import { endpoint, route, rule, targetNetwork, users, yamlOf } from '../support/manifests.ts';
+import { METRICS_LISTEN, metricValue } from '../support/metrics.ts';
 import { TARGETS } from '../support/netns.ts';
 import { skipWithoutNamespaces } from '../support/requirements.ts';
 import { waitFor } from '../support/wait.ts';
@@ -60,10 +62,15 @@ for (const transport of ['udp', 'tcp'] as const) {
 }
 
 test('an edit with a mistake is refused whole, and status says so', { skip }, async (t) => {
-  const world = await World.create(t, { manifests: manifests('udp') });
+  const world = await World.create(t, {
+    options: ['--metrics-listen', METRICS_LISTEN],
+    manifests: manifests('udp'),
+  });
   await world.connect();
   const before = world.gateway.status();
   assert.equal(before.refused, null);
+  const isAlerted = (): boolean => metricValue(world.lab, 'clientvpn_manifests_refused') === 1;
+  assert.equal(isAlerted(), false);
 
   world.gateway.write('rules.yaml', yamlOf(VPC, rule('172.16.0.1/24')));
   const refused = await waitFor('the refusal in status', () => world.gateway.status().refused ?? undefined);
@@ -74,10 +81,22 @@ test('an edit with a mistake is refused whole, and status says so', { skip }, as
   const during = world.gateway.status();
   assert.deepEqual(during.snapshot, before.snapshot);
   assert.ok(await world.agent().reaches(TARGETS.onPremises), 'the last good rules hold, the removed one too');
+  await waitFor('the metric to say so', isAlerted);
 
   await world.gateway.apply('rules.yaml', yamlOf(VPC));
   assert.equal(world.gateway.status().refused, null);
   assert.equal(await world.agent().reaches(TARGETS.onPremises), false);
+  await waitFor('the metric to say so', () => !isAlerted());
+});
+
+test('a data plane that is started anew knows that the last edit was refused', { skip }, async (t) => {
+  const world = await World.create(t, { options: ['--metrics-listen', METRICS_LISTEN] });
+  world.gateway.write('rules.yaml', yamlOf(rule('172.16.0.1/24')));
+  await world.gateway.log.waitFor(/Refused the edited manifests/);
+  const { child } = await gatewayProcesses(world.gateway);
+  process.kill(child, 'SIGKILL');
+  await world.gateway.log.waitFor(/The data plane is back/);
+  await waitFor('the metric to say so', () => metricValue(world.lab, 'clientvpn_manifests_refused') === 1);
 });
 
 test('an edit of what cannot change while running asks for a restart', { skip }, async (t) => {

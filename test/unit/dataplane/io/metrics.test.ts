@@ -5,6 +5,7 @@ import { Metrics, type MetricSources } from '../../../../dataplane/io/metrics.ts
 suite('Metrics', () => {
   const now = Date.UTC(2026, 10, 23);
   let drops: Record<string, number> = { BadTag: 3, NotAuthorized: 1 };
+  let areManifestsRefused = false;
   let revocationListEnds: number | null = now + 36 * 3_600_000;
   const sources: MetricSources = {
     activeConnections: () => 7,
@@ -20,6 +21,7 @@ suite('Metrics', () => {
     strays: () => 6,
     acksSuperseded: () => 8,
     isMemoryShort: () => true,
+    areManifestsRefused: () => areManifestsRefused,
     passwordChecksWaiting: () => 0,
     now: () => now,
   };
@@ -59,6 +61,12 @@ suite('Metrics', () => {
     drops = { BadTag: 10 };
     assert.equal(await value('clientvpn_drops_total', 'reason="BadTag"'), 10);
     assert.equal(await value('clientvpn_drops_total', 'reason="BadTag"'), 10);
+  });
+
+  test('manifests that are refused show as long as they are', async () => {
+    assert.equal(await value('clientvpn_manifests_refused'), 0);
+    areManifestsRefused = true;
+    assert.equal(await value('clientvpn_manifests_refused'), 1);
   });
 
   test('[C95] days until the revocation list ends, and nothing without a list', async () => {
