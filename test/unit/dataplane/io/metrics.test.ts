@@ -1,6 +1,9 @@
 import assert from 'node:assert/strict';
+import { readFileSync } from 'node:fs';
+import { join } from 'node:path';
 import { after, suite, test } from 'node:test';
 import { Metrics, type MetricSources } from '../../../../dataplane/io/metrics.ts';
+import { ROOT } from '../../../support/source-tree.ts';
 
 suite('Metrics', () => {
   const now = Date.UTC(2026, 10, 23);
@@ -48,6 +51,19 @@ suite('Metrics', () => {
     assert.equal(await value('clientvpn_batch_packets_total', 'stage="seal"'), 64);
     assert.equal(await value('clientvpn_connection_history', 'state="ended",bound="limit"'), 10_000);
     assert.ok((await value('clientvpn_event_loop_lag_seconds', 'quantile="0.99"')) !== undefined);
+  });
+
+  test('every metric that operators are told to watch is served', async () => {
+    const guide = readFileSync(join(ROOT, 'docs', 'operations.md'), 'utf8');
+    const watching = /^## Watching$([^]*?)^## /m.exec(guide)?.[1] ?? '';
+    const named = [...watching.matchAll(/`([a-z]+(?:_[a-z]+)+)`/g)].map((match) => match[1]);
+    for (const name of ['active_connections', 'manifests_refused', 'memory_short'])
+      assert.ok(named.includes(name), name);
+    const { text } = await metrics.exposition();
+    assert.deepEqual(
+      named.filter((name) => !text.includes(`# HELP clientvpn_${name} `)),
+      [],
+    );
   });
 
   test('no lag is shown that is not measured', async () => {
