@@ -13,26 +13,20 @@ export interface MemoryWatchOptions {
  */
 export class MemoryWatch {
   readonly #options: MemoryWatchOptions;
-  readonly #timer: NodeJS.Timeout;
+  #timer: NodeJS.Timeout | undefined;
   #isShort = false;
-  #looksToSkip = 0;
 
   constructor(options: MemoryWatchOptions) {
     this.#options = options;
     this.#look();
-    this.#timer = setInterval(() => this.#look(), INTERVAL_MS);
   }
 
   #look(): void {
-    if (this.#looksToSkip > 0) {
-      this.#looksToSkip -= 1;
-      return;
-    }
     const bounds = this.#options.read();
     const isWithin = (factor: number) => (bound: MemoryBound) =>
       bound.limitBytes - bound.usedBytes < factor * keptBackBytes(bound);
     // A look opens half a dozen files. Logins take some 20 MB in a second, less than what lies between.
-    this.#looksToSkip = bounds.some(isWithin(PLENTY)) ? 0 : SKIPPED_LOOKS;
+    this.#timer = setTimeout(() => this.#look(), bounds.some(isWithin(PLENTY)) ? SOON_MS : LATER_MS);
     // Once short it must get clearly better, lest every client that leaves lets in the next.
     const short = bounds.find(isWithin(this.#isShort ? RELIEF : 1));
     if ((short !== undefined) === this.#isShort) return;
@@ -41,7 +35,7 @@ export class MemoryWatch {
   }
 
   close(): void {
-    clearInterval(this.#timer);
+    clearTimeout(this.#timer);
   }
 }
 
@@ -52,7 +46,7 @@ function keptBackBytes({ name, limitBytes }: MemoryBound): number {
 }
 
 const MIB = 1024 * 1024;
-const INTERVAL_MS = 250;
+const SOON_MS = 250;
+const LATER_MS = 1_000;
 const RELIEF = 1.5;
 const PLENTY = 4;
-const SKIPPED_LOOKS = 3;

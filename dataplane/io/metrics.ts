@@ -27,6 +27,7 @@ export interface MetricSources {
   readonly isMemoryShort: () => boolean;
   readonly areManifestsRefused: () => boolean;
   readonly passwordChecksWaiting: () => number;
+  readonly startsWaiting: () => number;
   /** Milliseconds since 1970. */
   readonly now: () => number;
 }
@@ -158,6 +159,7 @@ export class Metrics {
       sources.areManifestsRefused() ? 1 : 0,
     );
     gauge('password_checks_waiting', 'Logins that wait for their password check', sources.passwordChecksWaiting);
+    gauge('session_starts_waiting', 'Clients that wait until others have logged in', sources.startsWaiting);
     const daysUntil = (ms: number): number => (ms - sources.now()) / DAY_MS;
     gauge('server_certificate_days_to_expiry', "Days until the server's certificate ends", () =>
       daysUntil(sources.serverCertificateEnds()),
@@ -242,6 +244,6 @@ export class Metrics {
 }
 
 /** Each turn of the timer wakes the thread, which costs more than what is measured: a stall shorter than this may be missed. */
-const LAG_RESOLUTION_MS = 100;
+const LAG_RESOLUTION_MS = 250;
 const HOUR_MS = 3_600_000;
 const DAY_MS = 86_400_000;

@@ -80,6 +80,7 @@ export class Observers {
         isMemoryShort: () => this.#isMemoryShort,
         areManifestsRefused: () => this.#areManifestsRefused,
         passwordChecksWaiting: () => options.local.waiting,
+        startsWaiting: () => engine.stats().waiting,
         now: Date.now,
       },
     );

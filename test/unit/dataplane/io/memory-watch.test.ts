@@ -85,7 +85,7 @@ test('limits of the process count when they are set', (t) => {
 });
 
 test('says once that memory is short and of what, and once that it suffices, with room between the two', (t) => {
-  t.mock.timers.enable({ apis: ['setInterval'] });
+  t.mock.timers.enable({ apis: ['setTimeout'] });
   const changes: (string | null)[] = [];
   let used = 400 * MIB;
   const watch = new MemoryWatch({
@@ -110,7 +110,7 @@ test('says once that memory is short and of what, and once that it suffices, wit
 });
 
 test('looks once a second while there is plenty, and four times otherwise', (t) => {
-  t.mock.timers.enable({ apis: ['setInterval'] });
+  t.mock.timers.enable({ apis: ['setTimeout'] });
   let used = 100 * MIB;
   let looks = 0;
   const watch = new MemoryWatch({
@@ -136,7 +136,7 @@ test('looks once a second while there is plenty, and four times otherwise', (t) 
 });
 
 test('keeps back at least 24 MiB, 64 of a limit of the process, and never more than 128', (t) => {
-  t.mock.timers.enable({ apis: ['setInterval'] });
+  t.mock.timers.enable({ apis: ['setTimeout'] });
   const isShort = (name: MemoryBound['name'], limitMib: number, leftMib: number): boolean => {
     let short = false;
     const bound = { name, usedBytes: (limitMib - leftMib) * MIB, limitBytes: limitMib * MIB };

@@ -26,6 +26,7 @@ suite('Metrics', () => {
     isMemoryShort: () => true,
     areManifestsRefused: () => areManifestsRefused,
     passwordChecksWaiting: () => 0,
+    startsWaiting: () => 3,
     now: () => now,
   };
   const metrics = new Metrics({ endpoint: 'main', namespace: 'vpn', target_network: 'net-a' }, sources);
@@ -47,6 +48,7 @@ suite('Metrics', () => {
     assert.equal(await value('clientvpn_acks_superseded_total'), 8);
     assert.equal(await value('clientvpn_snapshot_version'), 12);
     assert.equal(await value('clientvpn_memory_short'), 1);
+    assert.equal(await value('clientvpn_session_starts_waiting'), 3);
     assert.equal(await value('clientvpn_snapshot_age_seconds'), 5);
     assert.equal(await value('clientvpn_batch_packets_total', 'stage="seal"'), 64);
     assert.equal(await value('clientvpn_connection_history', 'state="ended",bound="limit"'), 10_000);
