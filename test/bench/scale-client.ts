@@ -21,8 +21,8 @@ export interface ScaleClientPort {
 }
 
 /**
- * One of thousands of clients: logs in as the full client does, then keeps only what pings and probes need. It comes
- * back like a real one: when the server has been silent for ping-restart, or a login has failed.
+ * One of thousands of clients: logs in as the full client does with the files we export, then keeps only what pings and
+ * probes need. It comes back like a real one: when the server has been silent for ping-restart, or a login has failed.
  *
  *   idle ──► logging in ──connected──► connected, full client for 5 s more ──► connected, light
  *              ▲    └──failed── 1 s ──┐         └───────── silent for ping-restart ────────┐
@@ -44,6 +44,8 @@ export class ScaleClient {
   #tunnel: LightTunnel | undefined;
   #settings: PushedSettings | undefined;
   #retryAt = Infinity;
+  /** When it turns from a server of which it has heard nothing. */
+  #pollAt = Infinity;
   #lightAt = Infinity;
   #pingAt = Infinity;
 
@@ -66,8 +68,10 @@ export class ScaleClient {
     this.attempts += 1;
     this.startedAt = nowMs;
     this.#retryAt = Infinity;
+    this.#pollAt = nowMs + SERVER_POLL_MS;
     this.#machine = new ClientMachine({
       ...CLIENT_2_6,
+      retransmitMs: TLS_TIMEOUT_MS,
       random: (bytes) => randomBytes(bytes),
       unixS: Math.floor(Date.now() / 1000),
     });
@@ -75,6 +79,7 @@ export class ScaleClient {
   }
 
   receive(bytes: Uint8Array, nowMs: number): void {
+    this.#pollAt = Infinity;
     const tunnel = this.#tunnel;
     if (tunnel === undefined || !isDataOpcode(opcodeOf(bytes[0])))
       return this.#feed({ kind: 'datagram', bytes }, nowMs);
@@ -103,11 +108,12 @@ export class ScaleClient {
   nextDeadline(): number {
     const silentAt =
       this.#tunnel === undefined ? Infinity : this.lastHeard + (this.#settings?.pingRestartMs ?? Infinity);
-    return Math.min(this.#machine?.nextDeadline() ?? Infinity, this.#retryAt, this.#lightAt, this.#pingAt, silentAt);
+    const machineAt = this.#machine?.nextDeadline() ?? Infinity;
+    return Math.min(machineAt, this.#retryAt, this.#pollAt, this.#lightAt, this.#pingAt, silentAt);
   }
 
   onDeadline(nowMs: number): void {
-    if (nowMs >= this.#retryAt) return this.start(nowMs);
+    if (nowMs >= Math.min(this.#retryAt, this.#pollAt)) return this.start(nowMs);
     if (this.#tunnel !== undefined && nowMs >= this.lastHeard + (this.#settings?.pingRestartMs ?? Infinity)) {
       this.restarts += 1;
       this.#drop();
@@ -187,6 +193,7 @@ export class ScaleClient {
     this.#tunnel = undefined;
     this.#settings = undefined;
     this.#pingAt = Infinity;
+    this.#pollAt = Infinity;
   }
 
   #startTls(tls: number, machine: ClientMachine): void {
@@ -232,5 +239,8 @@ function exported(socket: TLSSocket, label: string): Uint8Array {
 
 const FULL_MS = 5_000;
 const RETRY_MS = 1_000;
+/** As in the files we export. */
+const SERVER_POLL_MS = 10_000;
+const TLS_TIMEOUT_MS = 1_000;
 /** Header, tag and the ping's 16 bytes. */
 const PING_PACKET_BYTES = 8 + 16 + 16;
