@@ -11,6 +11,7 @@ import type {
 } from '../dataplane/process-messages.ts';
 import { InternalError, ProtocolError, TransientError } from '../net/errors.ts';
 import { readJsonLines } from '../dataplane/io/json-lines.ts';
+import { longestMessageBytes } from './message-bound.ts';
 import { processIdentity, type ProcessIdentity } from './process-identity.ts';
 import { DATA_PLANE_END_MS, GOODBYE_MS } from './stop-limits.ts';
 
@@ -41,17 +42,20 @@ export class DataPlaneProcess {
   readonly #channel: Duplex | undefined;
   readonly #requests = new Map<number, (answer: DataPlaneMessage | undefined) => void>();
   #lastRequest = 0;
+  #fault: string | undefined;
+  /** Its history outlives the configuration that it was made under. */
+  #maxLineBytes: number;
 
   constructor(options: DataPlaneProcessOptions) {
     const { stdio, descriptors } = passOn(options);
     const [command, ...rest] = dataPlaneCommand();
     this.#child = spawn(command, rest, { stdio, cwd: '/', env: childEnvironment() });
     this.identity = identityOf(this.#child);
-    let fault: string | undefined;
+    this.#maxLineBytes = longestMessageBytes(options.start.config);
     this.exited = new Promise((resolve) => {
       this.#child.once('error', (error) => resolve({ error: error.message, code: null, signal: null }));
       this.#child.once('exit', (code, signal) =>
-        resolve({ code, signal, ...(fault === undefined ? {} : { error: fault }) }),
+        resolve({ code, signal, ...(this.#fault === undefined ? {} : { error: this.#fault }) }),
       );
     });
     void this.exited.then(() => this.#settleAll());
@@ -61,15 +65,22 @@ export class DataPlaneProcess {
     if (this.#channel === undefined) return;
     // What the system says of the pipe follows from the end of the process; a fault of ours is why the process ends.
     this.#channel.on('error', (error) => {
-      if (error instanceof ProtocolError || error instanceof InternalError) fault = error.message;
+      if (error instanceof InternalError) this.#fault = error.message;
+      // Nothing of ours sends that: whoever does will not say goodbye either.
+      if (error instanceof ProtocolError) this.#killFor(error.message);
     });
-    readJsonLines(this.#channel, MAX_LINE_BYTES, (value) =>
-      this.#onMessage(value as DataPlaneMessage, options.onNotice),
+    // Without its channel it obeys nobody any more. It ends by itself, or is ended.
+    for (const event of ['end', 'close']) this.#channel.once(event, () => this.#killAfterGoodbye());
+    readJsonLines(
+      this.#channel,
+      () => this.#maxLineBytes,
+      (value) => this.#onMessage(value as DataPlaneMessage, options.onNotice),
     );
     this.#send({ kind: 'start', start: { ...options.start, descriptors } });
   }
 
   apply(config: DataPlaneConfig): void {
+    this.#maxLineBytes = Math.max(this.#maxLineBytes, longestMessageBytes(config));
     this.#send({ kind: 'config', config });
   }
 
@@ -95,13 +106,22 @@ export class DataPlaneProcess {
   /** Says goodbye to the clients and ends; a process that does not is killed. */
   async shutdown(): Promise<void> {
     this.#send({ kind: 'shutdown', limitMs: GOODBYE_MS });
-    const timer = setTimeout(() => this.kill(), GOODBYE_MS + DATA_PLANE_END_MS);
+    this.#killAfterGoodbye();
     await this.exited;
-    clearTimeout(timer);
   }
 
   kill(): void {
     this.#child.kill('SIGKILL');
+  }
+
+  #killAfterGoodbye(): void {
+    const timer = setTimeout(() => this.kill(), GOODBYE_MS + DATA_PLANE_END_MS);
+    void this.exited.then(() => clearTimeout(timer));
+  }
+
+  #killFor(fault: string): void {
+    this.#fault ??= fault;
+    this.kill();
   }
 
   async #request(message: (requestId: number) => SupervisorMessage): Promise<DataPlaneMessage> {
@@ -209,5 +229,3 @@ const UNPRIVILEGED = [
 const VIEW = '/mnt';
 const ENVIRONMENT = ['PATH', 'LANG', 'TZ', 'NODE_OPTIONS'];
 const ANSWER_LIMIT_MS = 5_000;
-/** 11,000 connections in the history, active ones on top. */
-const MAX_LINE_BYTES = 256 * 1024 * 1024;

@@ -167,8 +167,9 @@ export class DataPlaneSupervisor {
     const ranLong = performance.now() - startedAt > LONG_RUN_MS;
     this.#failuresInARow = wasReady && ranLong ? 0 : this.#failuresInARow + 1;
     this.#wasReady ||= wasReady;
+    // What the parent saw goes before what the process says.
     return (
-      failure ?? error ?? (signal === null ? `it ended with status ${code ?? 'unknown'}` : `it was killed by ${signal}`)
+      error ?? failure ?? (signal === null ? `it ended with status ${code ?? 'unknown'}` : `it was killed by ${signal}`)
     );
   }
 

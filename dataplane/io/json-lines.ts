@@ -5,7 +5,11 @@ import { InternalError, ProtocolError } from '../../net/errors.ts';
  * Calls back with each JSON line of a stream. The stream is destroyed with a ProtocolError at a line that is too long
  * or not JSON, and with an InternalError when `onValue` throws.
  */
-export function readJsonLines(stream: Readable, maxLineBytes: number, onValue: (value: unknown) => void): void {
+export function readJsonLines(
+  stream: Readable,
+  maxLineBytes: number | (() => number),
+  onValue: (value: unknown) => void,
+): void {
   let chunks: Buffer[] = [];
   let held = 0;
   const onLine = (line: string): void => {
@@ -29,7 +33,8 @@ export function readJsonLines(stream: Readable, maxLineBytes: number, onValue: (
       }
       chunks.push(data.subarray(start));
       held += data.length - start;
-      if (held > maxLineBytes) throw new ProtocolError('line-too-long', `A line is longer than ${maxLineBytes} bytes`);
+      const most = typeof maxLineBytes === 'number' ? maxLineBytes : maxLineBytes();
+      if (held > most) throw new ProtocolError('line-too-long', `A line is longer than ${most} bytes`);
     } catch (error) {
       stream.destroy(error as Error);
     }

@@ -1,0 +1,47 @@
+// What a data plane does that somebody else has taken over, and what its parent makes of it.
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import { gatewayProcesses, isRunning, residentBytes } from '../support/gateway-processes.ts';
+import { TARGETS } from '../support/netns.ts';
+import { skipWithoutNamespaces } from '../support/requirements.ts';
+import { takenOver } from '../support/taken-over.ts';
+import { waitFor } from '../support/wait.ts';
+import { World } from '../support/world.ts';
+
+const skip = skipWithoutNamespaces();
+const MIB = 1024 * 1024;
+
+for (const { what, script, reason } of [
+  {
+    what: 'sends a line without an end',
+    script: `
+      const piece = 'x'.repeat(65_536);
+      const more = () => channel.write(piece, (error) => error ? undefined : more());
+      more();`,
+    reason: /"reason":"A line is longer than \d+ bytes"/,
+  },
+  {
+    what: 'closes its channel and stays',
+    script: `channel.end(); setInterval(() => undefined, 1_000);`,
+    reason: /"reason":"it was killed by SIGKILL"/,
+  },
+]) {
+  test(`a data plane that ${what} is killed and replaced`, { skip }, async (t) => {
+    const world = await World.create(t, { environment: takenOver(script) });
+    const client = await world.connect({ options: ['--connect-retry', '1', '1', '--connect-timeout', '2'] });
+    const { parent, child } = await gatewayProcesses(world.gateway);
+    const before = residentBytes(parent);
+    const from = world.gateway.log.mark();
+    const clientFrom = client.log.mark();
+    process.kill(child, 'SIGUSR2');
+    await world.gateway.log.waitFor(reason, { from });
+    assert.equal(isRunning(child), false);
+    const grown = residentBytes(parent) - before;
+    t.diagnostic(`the parent grew by ${Math.round(grown / MIB)} MiB`);
+    assert.ok(grown < 128 * MIB, `${grown} bytes`);
+    await world.gateway.log.waitFor(/The data plane is back/, { from });
+    client.signal('SIGUSR1');
+    await client.connected({ from: clientFrom });
+    await waitFor('the target', () => world.lab.client().ping(TARGETS.vpc));
+  });
+}
