@@ -10,8 +10,25 @@ export function readJsonLines(
   maxLineBytes: number | (() => number),
   onValue: (value: unknown) => void,
 ): void {
-  let chunks: Buffer[] = [];
+  // In one piece: a sender of single bytes would have each of them kept as an object.
+  let unfinished = NOTHING;
   let held = 0;
+  const hold = (bytes: Buffer): void => {
+    if (held + bytes.length > unfinished.length) {
+      const grown = Buffer.allocUnsafeSlow(Math.max(held + bytes.length, 2 * held));
+      unfinished.copy(grown, 0, 0, held);
+      unfinished = grown;
+    }
+    held += bytes.copy(unfinished, held);
+  };
+  const takeLine = (end: Buffer): string => {
+    if (held === 0) return end.toString('utf8');
+    hold(end);
+    const line = unfinished.toString('utf8', 0, held);
+    unfinished = NOTHING;
+    held = 0;
+    return line;
+  };
   const onLine = (line: string): void => {
     const value = parse(line);
     try {
@@ -25,14 +42,11 @@ export function readJsonLines(
     try {
       let start = 0;
       for (let newline = data.indexOf(10); newline >= 0; newline = data.indexOf(10, start)) {
-        const line = Buffer.concat([...chunks, data.subarray(start, newline)]).toString('utf8');
-        chunks = [];
-        held = 0;
+        const line = takeLine(data.subarray(start, newline));
         start = newline + 1;
         onLine(line);
       }
-      chunks.push(data.subarray(start));
-      held += data.length - start;
+      hold(data.subarray(start));
       const most = typeof maxLineBytes === 'number' ? maxLineBytes : maxLineBytes();
       if (held > most) throw new ProtocolError('line-too-long', `A line is longer than ${most} bytes`);
     } catch (error) {
@@ -49,3 +63,5 @@ function parse(line: string): unknown {
     throw new ProtocolError('line-not-json', 'A line is not JSON');
   }
 }
+
+const NOTHING = Buffer.alloc(0);

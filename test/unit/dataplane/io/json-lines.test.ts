@@ -2,8 +2,21 @@ import assert from 'node:assert/strict';
 import { once } from 'node:events';
 import { PassThrough } from 'node:stream';
 import { test } from 'node:test';
+import { setFlagsFromString } from 'node:v8';
+import { runInNewContext } from 'node:vm';
 import { readJsonLines } from '../../../../dataplane/io/json-lines.ts';
 import { InternalError, ProtocolError } from '../../../../net/errors.ts';
+
+setFlagsFromString('--expose-gc');
+const collectGarbage = runInNewContext('gc') as () => void;
+const MIB = 1024 * 1024;
+
+/** By what lives, without garbage. */
+function usedBytes(): number {
+  collectGarbage();
+  const { heapUsed, external } = process.memoryUsage();
+  return heapUsed + external;
+}
 
 async function failureOf(text: string, onValue: (value: unknown) => void = () => undefined): Promise<Error> {
   const stream = new PassThrough();
@@ -21,6 +34,17 @@ test('lines come whole, however they are cut', async () => {
   stream.end();
   await once(stream, 'end');
   assert.deepEqual(values, [{ a: 1 }, [2], 3]);
+});
+
+test('a line that comes byte by byte takes no more memory than its length', async () => {
+  const stream = new PassThrough();
+  readJsonLines(stream, MIB, () => undefined);
+  const before = usedBytes();
+  for (let sent = 0; sent < MIB; sent += 1) stream.emit('data', Buffer.from('x'));
+  const grown = usedBytes() - before;
+  assert.ok(grown < 8 * MIB, `${grown} bytes`);
+  stream.emit('data', Buffer.from('x'));
+  assert.match(String((await once(stream, 'error'))[0]), /longer than 1048576 bytes/);
 });
 
 test('what a receiver throws ends the stream with its words', async () => {
