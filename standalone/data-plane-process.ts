@@ -150,7 +150,10 @@ export class DataPlaneProcess {
   }
 
   #send(message: SupervisorMessage): void {
-    if (this.#channel?.destroyed === false) this.#channel.write(`${JSON.stringify(message)}\n`);
+    if (this.#channel?.destroyed !== false) return;
+    // It may ask for answers without end.
+    if (this.#channel.writableLength > UNREAD_BYTES_MOST) this.#killFor('it does not read what it is told');
+    else this.#channel.write(`${JSON.stringify(message)}\n`);
   }
 }
 
@@ -229,3 +232,5 @@ const UNPRIVILEGED = [
 const VIEW = '/mnt';
 const ENVIRONMENT = ['PATH', 'LANG', 'TZ', 'NODE_OPTIONS'];
 const ANSWER_LIMIT_MS = 5_000;
+/** Twice the longest message that it takes: it may stand still for a while, and large edits go on. */
+const UNREAD_BYTES_MOST = 128 * 1024 * 1024;
