@@ -11,6 +11,7 @@ import type {
 } from '../dataplane/process-messages.ts';
 import { InternalError, ProtocolError, TransientError } from '../net/errors.ts';
 import { readJsonLines } from '../dataplane/io/json-lines.ts';
+import type { Enclosure } from './enclosure.ts';
 import { longestMessageBytes } from './message-bound.ts';
 import { processIdentity, type ProcessIdentity } from './process-identity.ts';
 import { DATA_PLANE_END_MS, GOODBYE_MS } from './stop-limits.ts';
@@ -18,6 +19,7 @@ import { DATA_PLANE_END_MS, GOODBYE_MS } from './stop-limits.ts';
 export type DataPlaneNotice = Exclude<DataPlaneMessage, { kind: 'connections' } | { kind: 'terminated' }>;
 
 export interface DataPlaneProcessOptions {
+  readonly enclosure: Enclosure;
   /** Descriptors of this process. */
   readonly descriptors: DataPlaneDescriptors;
   /** Becomes its standard output and its standard error. */
@@ -33,7 +35,7 @@ export interface DataPlaneExit {
   readonly signal: NodeJS.Signals | null;
 }
 
-/** One run of the data plane: user 65532, no capability, no way to gain one. */
+/** One run of the data plane: user 65532, no capability, no way to gain one; what it starts ends with it. */
 export class DataPlaneProcess {
   readonly identity: ProcessIdentity | undefined;
   readonly exited: Promise<DataPlaneExit>;
@@ -49,7 +51,8 @@ export class DataPlaneProcess {
   constructor(options: DataPlaneProcessOptions) {
     const { stdio, descriptors } = passOn(options);
     const [command, ...rest] = dataPlaneCommand();
-    this.#child = spawn(command, rest, { stdio, cwd: '/', env: childEnvironment() });
+    const environment = { cwd: '/', env: childEnvironment() };
+    this.#child = options.enclosure.start(() => spawn(command, rest, { stdio, ...environment }));
     this.identity = identityOf(this.#child);
     this.#maxLineBytes = longestMessageBytes(options.start.config);
     this.exited = new Promise((resolve) => {

@@ -5,9 +5,11 @@ import type { DataPlaneConfig } from '../api/data-plane-config.ts';
 import type { DataPlaneDescriptors, DataPlaneMemory, DataPlaneStart } from '../dataplane/process-messages.ts';
 import { TerminalError, TransientError } from '../net/errors.ts';
 import { DataPlaneProcess, type DataPlaneNotice } from './data-plane-process.ts';
+import type { Enclosure } from './enclosure.ts';
 import type { ProcessIdentity } from './process-identity.ts';
 
 export interface SupervisorOptions {
+  readonly enclosure: Enclosure;
   readonly descriptors: DataPlaneDescriptors;
   readonly config: DataPlaneConfig;
   readonly memory: () => DataPlaneMemory;
@@ -153,6 +155,7 @@ export class DataPlaneSupervisor {
     const startedWith = this.#config;
     const startedAt = performance.now();
     const process = new DataPlaneProcess({
+      enclosure: this.#options.enclosure,
       descriptors: this.#options.descriptors,
       output: this.#options.output,
       start: { ...this.#options.start, config: startedWith, memory: this.#options.memory() },

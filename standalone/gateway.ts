@@ -14,6 +14,7 @@ import { storeClientConfigSource } from './client-config-source.ts';
 import type { CommandAnswer, CommandRequest } from './command-protocol.ts';
 import { CommandServer } from './command-server.ts';
 import { DataPlaneSupervisor } from './data-plane-supervisor.ts';
+import { Enclosure } from './enclosure.ts';
 import { formatFinding, type Finding } from './findings.ts';
 import { readGatewaySet, type GatewaySetOptions, type ServedSet } from './gateway-set.ts';
 import type { GatewayStatus } from './gateway-status.ts';
@@ -62,6 +63,7 @@ export class ManifestsRefused extends TerminalError {
 export class Gateway {
   readonly #options: GatewayOptions;
   readonly #parts: GatewayParts;
+  readonly #enclosure: Enclosure;
   readonly #recorder: RunRecorder;
   readonly #memory: PersistedMemory;
   readonly #writes: StateWrites;
@@ -81,6 +83,7 @@ export class Gateway {
   constructor(options: GatewayOptions, parts: GatewayParts) {
     this.#options = options;
     this.#parts = parts;
+    this.#enclosure = new Enclosure(parts.addon);
     this.#recorder = new RunRecorder(parts.folder);
     this.#writes = new StateWrites(parts.log);
     this.#memory = new PersistedMemory(parts.folder, (reason) =>
@@ -109,6 +112,7 @@ export class Gateway {
     this.#undo.push(() => commands.close());
     const { endpoint, transport, port } = set.config.snapshot;
     const ready = { endpoint: endpoint.name, targetNetwork: set.config.targetNetwork, transport, port };
+    if (!this.#enclosure.isPossible) log.info('The data plane shares the process namespace, for want of CAP_SYS_ADMIN');
     log.info({ ...ready, version: set.config.snapshot.version }, 'Ready');
     this.#isReady = true;
     if (this.#missedEdit) watch.look('forget');
@@ -196,6 +200,7 @@ export class Gateway {
     const { logLevel, metricsListen, timersForTest } = this.#options;
     const { sockets, tun, net, set } = running;
     const supervisor = new DataPlaneSupervisor({
+      enclosure: this.#enclosure,
       descriptors: { ...sockets, tun },
       config: set.config,
       memory: () => this.#memory.current,

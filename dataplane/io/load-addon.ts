@@ -37,6 +37,7 @@ type ColdCalls = Pick<
   | 'tcpListen'
   | 'pollAdd'
   | 'pollModify'
+  | 'pidNamespace'
   | 'keyForwardForTest'
   | 'counters'
   | 'counterNames'
@@ -64,6 +65,7 @@ interface NativeBinding extends Hot {
   monotonicNs(): number;
   pollAdd(poll: number, fd: number, tag: number, write: number): void;
   pollModify(poll: number, fd: number, tag: number, write: number): void;
+  pidNamespace(own: number, isNew: number): number;
 }
 
 /** Options become positional numbers here, so that the native side parses no objects; hot calls go straight through. */
@@ -101,6 +103,7 @@ function withColdCalls(native: NativeBinding): NativeAddon {
       return { fd: facts[0], port: facts[1] };
     },
     pollAdd: (poll, fd, tag, write) => native.pollAdd(poll, fd, tag, write ? 1 : 0),
+    pidNamespace: (own, isNew) => native.pidNamespace(own, isNew ? 1 : 0),
     pollModify: (poll, fd, tag, write) => native.pollModify(poll, fd, tag, write ? 1 : 0),
     counters: () => {
       const values = new Float64Array(names.length);

@@ -111,6 +111,14 @@ export interface NativeAddon {
   /** Calls back on the event loop of the calling thread while `fd` is readable. @returns a function that stops it. */
   watchReadable(fd: number, callback: () => void): () => void;
 
+  // ---- processes -----------------------------------------------------------------------------
+  /**
+   * What the calling thread starts from now on is in a new process namespace, which the kernel ends with the first process
+   * in it; then, in ours again. Until then the thread can start no threads. `own` is a descriptor of `/proc/self/ns/pid`.
+   * @returns 0 or −errno.
+   */
+  pidNamespace(own: number, isNew: boolean): number;
+
   // ---- TLS, server side, in memory ------------------------------------------------------------
   /**
    * TLS 1.2 and 1.3, AEAD ciphers, no resumption, no renegotiation. PEM: the certificate

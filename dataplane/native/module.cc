@@ -1,3 +1,4 @@
+#include <sched.h>
 #include <unistd.h>
 
 #include <cmath>
@@ -147,6 +148,12 @@ int64_t exported::countersInto(Call& call) {
 int64_t exported::close(Call& call) {
   const int32_t fd = call.descriptor(0);
   return call.failed() ? 0 : call.checked("close", ::close(fd));
+}
+
+// (our own process namespace, 1: what this thread starts from now on is in a new one, 0: in ours again)
+int64_t exported::pidNamespace(Call& call) {
+  const int32_t own = call.descriptor(0), isNew = call.integer(1);
+  return call.failed() || (isNew != 0 ? unshare(CLONE_NEWPID) : setns(own, CLONE_NEWPID)) == 0 ? 0 : -errno;
 }
 
 NAPI_MODULE_INIT() {

@@ -1,7 +1,8 @@
 // What a data plane does that somebody else has taken over, and what its parent makes of it.
 import assert from 'node:assert/strict';
+import { readdirSync, readlinkSync } from 'node:fs';
 import { test } from 'node:test';
-import { gatewayProcesses, isRunning, residentBytes } from '../support/gateway-processes.ts';
+import { commandOf, gatewayProcesses, isRunning, residentBytes } from '../support/gateway-processes.ts';
 import { TARGETS } from '../support/netns.ts';
 import { skipWithoutNamespaces } from '../support/requirements.ts';
 import { takenOver } from '../support/taken-over.ts';
@@ -10,6 +11,26 @@ import { World } from '../support/world.ts';
 
 const skip = skipWithoutNamespaces();
 const MIB = 1024 * 1024;
+
+test(
+  'what a data plane has started ends with it, whatever it holds and whoever became its parent',
+  { skip },
+  async (t) => {
+    const script = `
+    const { spawn } = await import('node:child_process');
+    const stdio = ['ignore', 'ignore', 'ignore', 4, 5, 6];
+    spawn('setsid', ['--fork', 'sleep', 'infinity'], { detached: true, stdio });`;
+    const world = await World.create(t, { environment: takenOver(script) });
+    const { child } = await gatewayProcesses(world.gateway);
+    const from = world.gateway.log.mark();
+    process.kill(child, 'SIGUSR2');
+    const left = await waitFor('what it starts', () => sleeping(world));
+    assert.ok(holdsTun(left));
+    process.kill(child, 'SIGKILL');
+    await world.gateway.log.waitFor(/The data plane is back/, { from });
+    assert.equal(isRunning(left), false);
+  },
+);
 
 for (const { what, script, reason, most } of [
   {
@@ -57,4 +78,15 @@ for (const { what, script, reason, most } of [
     await client.connected({ from: clientFrom });
     await waitFor('the target', () => world.lab.client().ping(TARGETS.vpc));
   });
+}
+
+/** The process that sleeps for ever in the gateway's network namespace. */
+function sleeping({ lab }: World): number | undefined {
+  const pids = lab.gateway.must('ip', 'netns', 'pids', lab.gateway.name).trim().split('\n').map(Number);
+  return pids.find((pid) => commandOf(pid).startsWith('sleep'));
+}
+
+function holdsTun(pid: number): boolean {
+  const folder = `/proc/${pid}/fd`;
+  return readdirSync(folder).some((fd) => readlinkSync(`${folder}/${fd}`) === '/dev/net/tun');
 }

@@ -20,7 +20,12 @@ export async function gatewayProcesses(gateway: Gateway): Promise<GatewayProcess
 /** The data plane of a parent; undefined while it has none. */
 export function dataPlaneOf(parent: number): number | undefined {
   // Its program alone is also named by the look whether its user may read it.
-  return childrenOf(parent).find((pid) => readOrEmpty(`/proc/${pid}/cmdline`).includes('--channel-fd'));
+  return childrenOf(parent).find((pid) => commandOf(pid).includes('--channel-fd'));
+}
+
+/** Program and arguments, each ended by a zero byte; empty for a process that has just gone. */
+export function commandOf(pid: number): string {
+  return readOrEmpty(`/proc/${pid}/cmdline`);
 }
 
 export function isRunning(pid: number): boolean {

@@ -234,6 +234,7 @@ test('the data plane has no user, capability or privilege left', { skip }, async
   for (const set of ['CapInh', 'CapPrm', 'CapEff', 'CapBnd', 'CapAmb'])
     assert.match(status, new RegExp(`^${set}:\t0+$`, 'm'));
   assert.match(status, /^NoNewPrivs:\t1$/m);
+  assert.match(status, /^NSpid:\t\d+\t1$/m, 'it sees no other process');
 });
 
 test('a full disk is reported and cuts nobody off', { skip }, async (t) => {
