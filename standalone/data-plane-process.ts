@@ -189,7 +189,7 @@ function passOn({ descriptors: ours, output }: DataPlaneProcessOptions): {
 function dataPlaneCommand(): readonly [string, ...string[]] {
   const root = join(import.meta.dirname, '..');
   const program = join(root, 'dataplane', `main${extname(import.meta.filename)}`);
-  const run = [process.execPath, ...NODE_OPTIONS, program, '--channel-fd', String(CHANNEL_FD)];
+  const run = [process.execPath, YOUNG_GENERATION, NO_DEBUGGER, program, '--channel-fd', String(CHANNEL_FD)];
   if (isReadable(process.execPath) && isReadable(program)) return ['setpriv', ...UNPRIVILEGED, '--', ...run];
   // A checkout below a private home folder: a view of it that only this child's mount namespace has.
   const checkout = installationRoot();
@@ -222,7 +222,9 @@ const CHANNEL_FD = 3;
  * Node's young generation may grow to 32 MiB a half, and stays what it was in the last storm of logins: 45 KB for each of
  * 2,000 clients. Measured, a login costs the same with this. It goes for every thread: tunnel threads have it anyway.
  */
-const NODE_OPTIONS = ['--max-semi-space-size=2'];
+const YOUNG_GENERATION = '--max-semi-space-size=2';
+/** Who runs as its user could open a debugger in it, and with that everybody on the machine. */
+const NO_DEBUGGER = '--disable-sigusr1';
 const UNPRIVILEGED = [
   '--reuid=65532',
   '--regid=65532',

@@ -5,7 +5,7 @@ import { test } from 'node:test';
 import { commandOf, gatewayProcesses, isRunning, residentBytes } from '../support/gateway-processes.ts';
 import { TARGETS } from '../support/netns.ts';
 import { skipWithoutNamespaces } from '../support/requirements.ts';
-import { takenOver } from '../support/taken-over.ts';
+import { takenOver } from '../support/data-plane-script.ts';
 import { waitFor } from '../support/wait.ts';
 import { World } from '../support/world.ts';
 

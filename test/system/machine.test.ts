@@ -237,6 +237,14 @@ test('the data plane has no user, capability or privilege left', { skip }, async
   assert.match(status, /^NSpid:\t\d+\t1$/m, 'it sees no other process');
 });
 
+test('a signal opens no debugger in the data plane', { skip }, async (t) => {
+  const world = lab(t);
+  const gateway = await running(t, { lab: world, manifests: MANIFESTS });
+  process.kill(dataPlanePid(gateway), 'SIGUSR1');
+  await connected(gateway, world);
+  assert.equal(world.gateway.must('ss', '--listening', '--tcp', '--no-header'), '');
+});
+
 test('a full disk is reported and cuts nobody off', { skip }, async (t) => {
   const folder = mkdtempSync(join(tmpdir(), `clientvpn-disk-`));
   execFileSync('mount', ['-t', 'tmpfs', '-o', 'size=256k,mode=0700', 'tmpfs', folder]);
