@@ -47,7 +47,10 @@ export async function runStandalone(options: StandaloneOptions): Promise<number>
       log.fatal({ reason }, 'The data plane can not be kept running');
       end.resolve(1);
     };
-    const started = new Gateway(options, { folder, addon: loadAddon(), log, output: output.stream, onGivenUp });
+    const addon = loadAddon();
+    // Before there is a key in it.
+    addon.hideMemory();
+    const started = new Gateway(options, { folder, addon, log, output: output.stream, onGivenUp });
     gateway = started;
     process.on('SIGHUP', () => started.reload());
     // A signal during the start is obeyed at once; `stop` undoes as far as it got.

@@ -49,6 +49,7 @@ export class DataPlane {
   /** Resolves when clients can connect. @throws TerminalError naming what a person must change. */
   static async start(start: DataPlaneStart, send: (message: DataPlaneMessage) => void): Promise<DataPlane> {
     const addon = loadAddon();
+    addon.hideMemory();
     const plane = new DataPlane(start, send, addon, await startTunnel(start, addon));
     await plane.#serve(start);
     return plane;

@@ -118,6 +118,8 @@ export interface NativeAddon {
    * @returns 0 or −errno.
    */
   pidNamespace(own: number, isNew: boolean): number;
+  /** From now on nobody but root can read this process's memory or trace it, and it leaves no core dump. */
+  hideMemory(): void;
 
   // ---- TLS, server side, in memory ------------------------------------------------------------
   /**

@@ -153,7 +153,7 @@ inline int64_t writeFacts(const Bytes& out, std::initializer_list<int32_t> facts
 }
 
 #define EXPORTS(X)                                                                                          \
-  X(registerBatch) X(releaseBatch) X(countersInto) X(monotonicNs) X(close) X(pidNamespace)                     \
+  X(registerBatch) X(releaseBatch) X(countersInto) X(monotonicNs) X(close) X(pidNamespace) X(hideMemory)       \
   X(udpOpen) X(udpSteer) X(udpReceive) X(udpSend) X(tunOpen) X(tunOffload) X(tunRead) X(tunWrite)           \
   X(keyInstall) X(keyFree) X(keyUsage) X(keyForwardForTest) X(open) X(seal)                                 \
   X(tcpListen) X(tcpAccept) X(tcpReceive) X(tcpSend) X(eventCreate) X(eventSignal) X(eventClear)            \

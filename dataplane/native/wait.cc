@@ -67,6 +67,7 @@ int64_t exported::pollCreate(Call& call) {
   prctl(PR_SET_TIMERSLACK, 1);  // of this thread: pauses are microseconds
   return call.checked("epoll_create1", epoll_create1(EPOLL_CLOEXEC));
 }
+int64_t exported::hideMemory(Call& call) { return call.checked("prctl", prctl(PR_SET_DUMPABLE, 0)); }
 int64_t exported::pollAdd(Call& call) { return control(call, EPOLL_CTL_ADD); }
 int64_t exported::pollModify(Call& call) { return control(call, EPOLL_CTL_MOD); }
 int64_t exported::pollRemove(Call& call) { return control(call, EPOLL_CTL_DEL); }

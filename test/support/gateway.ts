@@ -16,6 +16,8 @@ export interface GatewayOptions {
   /** Further options of `clientvpn standalone`. */
   readonly options?: readonly string[];
   readonly environment?: Readonly<Record<string, string>>;
+  /** A program with arguments that becomes it. */
+  readonly through?: readonly string[];
   /** Its own folders inside the lab's; two gateways need two names. */
   readonly name?: string;
 }
@@ -57,7 +59,14 @@ export class Gateway {
   /** The program and its arguments, for tests that start it themselves. */
   commandLine(): readonly string[] {
     const folders = ['--manifests', this.manifests, '--state-dir', this.stateDir];
-    return [CLI, 'standalone', ...folders, '--auto-pki', ...(this.#options.options ?? [])];
+    return [
+      ...(this.#options.through ?? []),
+      CLI,
+      'standalone',
+      ...folders,
+      '--auto-pki',
+      ...(this.#options.options ?? []),
+    ];
   }
 
   /** Starts the process without waiting. */

@@ -1,7 +1,16 @@
 // What a gateway does to the machine it runs on, and what is left of it afterwards.
 import assert from 'node:assert/strict';
 import { execFileSync, spawnSync } from 'node:child_process';
-import { existsSync, mkdirSync, mkdtempSync, readFileSync, rmdirSync, symlinkSync, writeFileSync } from 'node:fs';
+import {
+  existsSync,
+  mkdirSync,
+  mkdtempSync,
+  readFileSync,
+  rmdirSync,
+  statSync,
+  symlinkSync,
+  writeFileSync,
+} from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { test, type TestContext } from 'node:test';
@@ -235,6 +244,19 @@ test('the data plane has no user, capability or privilege left', { skip }, async
     assert.match(status, new RegExp(`^${set}:\t0+$`, 'm'));
   assert.match(status, /^NoNewPrivs:\t1$/m);
   assert.match(status, /^NSpid:\t\d+\t1$/m, 'it sees no other process');
+});
+
+test('nobody but root can read the memory of the two processes, and no core dump holds it', { skip }, async (t) => {
+  const through = ['setpriv', '--regid=65534', '--clear-groups', '--'];
+  const gateway = await running(t, { lab: lab(t), manifests: MANIFESTS, through });
+  const child = dataPlanePid(gateway);
+  for (const pid of [gateway.pid ?? 0, child]) {
+    // Of a process that may be dumped they belong to its user and its group.
+    const { uid, gid } = statSync(`/proc/${pid}/mem`);
+    assert.deepEqual([uid, gid], [0, 0]);
+  }
+  const asItsUser = ['--reuid=65532', '--regid=65532', '--clear-groups', '--', 'cat', `/proc/${child}/environ`];
+  assert.match(spawnSync('setpriv', asItsUser, { encoding: 'utf8' }).stderr, /Permission denied/);
 });
 
 test('a signal opens no debugger in the data plane', { skip }, async (t) => {
