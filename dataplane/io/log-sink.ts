@@ -1,8 +1,10 @@
 import type { Writable } from 'node:stream';
+import { type LogFile, logFileBehind } from './log-file.ts';
 
 /**
- * Lines for a stream that may stop reading. Never waits: what does not fit in the bound is dropped
- * and counted, and a closed reader turns everything into drops.
+ * Lines for a stream that may stop reading, or a file that may find no room. Never waits: what does not fit in the bound,
+ * or on the disk, is dropped and counted, and the next line that is taken says how many were. A closed reader turns
+ * everything into drops.
  *
  * A line leaves at once, those that follow it within 100 ms together: waking the reader for each of them costs a login
  * as much as verifying a certificate does.
@@ -12,6 +14,8 @@ import type { Writable } from 'node:stream';
  */
 export class LogSink {
   readonly #stream: Writable;
+  /** Written to instead of the stream. */
+  readonly #file: LogFile | null;
   readonly #maxQueuedBytes: number;
   readonly #onTimer = (): void => this.#release();
   /** What is held must not be lost with the process. */
@@ -19,10 +23,13 @@ export class LogSink {
   #held = '';
   #timer: NodeJS.Timeout | undefined;
   #dropped = 0;
+  /** Of those, nobody was told yet. */
+  #untold = 0;
   #closed = false;
 
-  constructor(stream: Writable, maxQueuedBytes = DEFAULT_QUEUED_BYTES) {
+  constructor(stream: Writable, maxQueuedBytes = DEFAULT_QUEUED_BYTES, file = logFileBehind(stream)) {
     this.#stream = stream;
+    this.#file = file;
     this.#maxQueuedBytes = maxQueuedBytes;
     stream.on('error', () => {
       this.#closed = true;
@@ -37,7 +44,7 @@ export class LogSink {
   /** Takes one line with its line feed. */
   write(line: string): void {
     if (this.#closed || this.#stream.writableLength + this.#held.length + line.length > this.#maxQueuedBytes) {
-      this.#dropped += 1;
+      this.#drop(1);
       return;
     }
     this.#held += line;
@@ -60,14 +67,33 @@ export class LogSink {
   #release(): void {
     const lines = this.#held;
     this.#held = '';
-    if (this.#closed) this.#dropped += lines.split('\n').length - 1;
-    else if (lines !== '') this.#stream.write(lines);
+    if (lines !== '') {
+      if (this.#untold > 0 && this.#put(noticeOf(this.#untold)) === 0) this.#untold = 0;
+      this.#drop(this.#put(lines));
+    }
     if (this.#timer === undefined) process.on('exit', this.#onExit);
     clearTimeout(this.#timer);
     this.#timer = undefined;
     if (lines === '') process.off('exit', this.#onExit);
     else this.#timer = setTimeout(this.#onTimer, TOGETHER_MS).unref();
   }
+
+  /** @returns how many lines are lost already. */
+  #put(lines: string): number {
+    if (this.#file !== null) return this.#file.append(lines);
+    if (this.#closed) return lines.split('\n').length - 1;
+    this.#stream.write(lines);
+    return 0;
+  }
+
+  #drop(count: number): void {
+    this.#dropped += count;
+    this.#untold += count;
+  }
+}
+
+function noticeOf(lost: number): string {
+  return `${JSON.stringify({ level: 'warn', time: new Date().toISOString(), lost, msg: 'Log lines were lost' })}\n`;
 }
 
 const TOGETHER_MS = 100;

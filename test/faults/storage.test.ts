@@ -1,6 +1,16 @@
 import assert from 'node:assert/strict';
-import { execFileSync } from 'node:child_process';
-import { closeSync, existsSync, mkdirSync, openSync, rmSync, writeSync } from 'node:fs';
+import { execFileSync, type StdioOptions } from 'node:child_process';
+import {
+  appendFileSync,
+  closeSync,
+  existsSync,
+  mkdirSync,
+  openSync,
+  readFileSync,
+  rmSync,
+  statSync,
+  writeSync,
+} from 'node:fs';
 import { join } from 'node:path';
 import { test } from 'node:test';
 import { gatewayProcesses, isRunning } from '../support/gateway-processes.ts';
@@ -12,6 +22,7 @@ import { waitFor } from '../support/wait.ts';
 import { World } from '../support/world.ts';
 
 const skip = skipWithoutNamespaces();
+const PAGE_BYTES = 4096;
 const TROUBLE = /The state folder could not be written/;
 
 for (const { what, breakIt, mend, reason } of [
@@ -81,6 +92,45 @@ for (const { what, breakIt, mend, reason } of [
     await client.connected({ from: mark });
   });
 }
+
+test('a log on a full disk goes on when there is room, and says how many lines were lost', { skip }, async (t) => {
+  const world = await World.create(t, { started: false });
+  const disk = join(world.lab.folder, 'log');
+  mkdirSync(disk);
+  execFileSync('mount', ['-t', 'tmpfs', '-o', 'size=64k', 'tmpfs', disk]);
+  const log = join(disk, 'gateway.log');
+  const [program = '', ...arguments_] = world.gateway.commandLine();
+  const stdio: StdioOptions = ['ignore', openSync(log, 'a'), 'ignore'];
+  const gateway = world.lab.gateway.spawn(program, arguments_, { stdio, cwd: '/' });
+  t.after(() => gateway.kill('SIGKILL'));
+  const lines = (): readonly string[] => readFileSync(log, 'utf8').split('\n').filter(Boolean);
+  await waitFor('the gateway', () => lines().some((line) => line.includes('"msg":"Ready"')), 30_000);
+  let edits = 0;
+  const edit = async (): Promise<void> => {
+    const version = world.gateway.enforcedVersion();
+    edits += 1;
+    world.gateway.write('rules.yaml', yamlOf(rule(`172.16.${edits}.0/24`)));
+    await waitFor('the edit', () => world.gateway.enforcedVersion() > version);
+  };
+
+  // The last page of the file would have room.
+  appendFileSync(log, '\n'.padStart(PAGE_BYTES - (statSync(log).size % PAGE_BYTES)));
+  fill(join(disk, 'filler'));
+  const before = lines().length;
+  await edit();
+  await edit();
+  assert.equal(lines().length, before);
+
+  rmSync(join(disk, 'filler'));
+  await edit();
+  const told = await waitFor('both processes to go on', () => {
+    const notices = lines().filter((line) => line.includes('Log lines were lost'));
+    return notices.length === 2 ? notices : undefined;
+  });
+  // Each edit is a line of the data plane and one of its parent, or more.
+  for (const line of told) assert.ok((JSON.parse(line) as { lost: number }).lost >= 2, line);
+  await waitFor('the edit to be logged', () => lines().some((line) => line.includes('"msg":"Applied"')));
+});
 
 test('a start without room on the disk says so and leaves nothing behind', { skip }, async (t) => {
   const world = await World.create(t, { started: false });

@@ -5,12 +5,27 @@ import { join } from 'node:path';
 import { PassThrough, Writable } from 'node:stream';
 import { suite, test } from 'node:test';
 import { createLogger } from '../../../../dataplane/io/logger.ts';
+import { LogFile } from '../../../../dataplane/io/log-file.ts';
 import { LogSink } from '../../../../dataplane/io/log-sink.ts';
 import { RateLimitedLog } from '../../../../dataplane/io/rate-limited-log.ts';
 import { memorySink } from '../../../support/memory-sink.ts';
 
 /** A reader that never takes anything. */
 const stuck = (): Writable => new Writable({ highWaterMark: 10, write() {} });
+
+/** A file on a disk with so many bytes of room. */
+class Disk {
+  text = '';
+  room = 1000;
+
+  readonly write = (bytes: Uint8Array): number => {
+    const taken = Math.min(this.room, bytes.length);
+    if (taken === 0) throw Object.assign(new Error('no space left on device'), { code: 'ENOSPC' });
+    this.text += Buffer.from(bytes.subarray(0, taken)).toString('utf8');
+    this.room -= taken;
+    return taken;
+  };
+}
 
 suite('Logger', () => {
   test('writes JSON lines with level, time, bindings and message', async () => {
@@ -69,6 +84,51 @@ suite('Logger', () => {
     assert.equal(sink.dropped, 90);
     assert.ok(stream.writableLength <= 1000);
     await sink.flush(1);
+  });
+
+  test('says how many lines a slow reader missed, with the next that it takes', async () => {
+    const taken: string[] = [];
+    let isReading = false;
+    let release = (): void => undefined;
+    const stream = new Writable({
+      decodeStrings: false,
+      write(chunk: string, _encoding, done) {
+        taken.push(chunk);
+        release = done;
+        if (isReading) done();
+      },
+    });
+    const sink = new LogSink(stream, 20);
+    for (const line of ['first line\n', 'second\n', 'third line\n', 'fourth line\n']) sink.write(line);
+    assert.equal(sink.dropped, 2);
+    isReading = true;
+    release();
+    await sink.flush(10_000);
+    const lines = taken.join('').split('\n');
+    assert.deepEqual([lines[0], lines[2]], ['first line', 'second']);
+    const notice = JSON.parse(lines[1] ?? '') as Record<string, unknown>;
+    assert.deepEqual([notice['level'], notice['lost'], notice['msg']], ['warn', 2, 'Log lines were lost']);
+  });
+
+  test('goes on when a full disk has room again, and says how many lines were lost', async () => {
+    const disk = new Disk();
+    const sink = new LogSink(new PassThrough(), 1000, new LogFile(disk.write));
+    sink.write('1\n');
+    disk.room = 0;
+    for (const line of ['2\n', '3\n']) sink.write(line);
+    await sink.flush(1);
+    assert.equal(sink.dropped, 2);
+    sink.write('4\n');
+    await sink.flush(1);
+    disk.room = 1000;
+    sink.write('5\n');
+    await sink.flush(1);
+    sink.write('6\n');
+    await sink.flush(1);
+    const [first, notice, ...rest] = disk.text.split('\n');
+    assert.deepEqual([first, ...rest], ['1', '5', '6', '']);
+    assert.equal((JSON.parse(notice ?? '') as Record<string, unknown>)['lost'], 3);
+    assert.equal(sink.dropped, 3);
   });
 
   test('survives a reader that went away', async () => {
