@@ -23,6 +23,8 @@ const channel = new SupervisorChannel(fd, {
     void stop(reason).catch(fail);
   },
 });
+// It ends with its stack on standard error; the reason is for the supervisor's log.
+process.on('uncaughtExceptionMonitor', (error) => channel.send({ kind: 'failed', reason: error.message }));
 process.on('SIGTERM', () => void stop('signal').catch(fail));
 // The terminal's Ctrl-C reaches the whole process group; the supervisor decides.
 process.on('SIGINT', () => undefined);

@@ -1,3 +1,5 @@
+import { getSystemErrorName } from 'node:util';
+import { InternalError } from '../../net/errors.ts';
 import type { Remote } from '../sessions/engine-io.ts';
 import { SOCKET_ADDRESS_BYTES } from '../data-channel.ts';
 import { PacketBatch } from '../tunnel/packet-batch.ts';
@@ -10,6 +12,9 @@ const TURN_BUDGET = 1_024;
 
 /** Of one receive call; with GRO a message may be many datagrams. */
 const MESSAGES = 16;
+
+/** In a row. An error that was waiting, as `ss --kill` leaves one, is taken by being read; what stays ends the process. */
+const FAILURES_MOST = 16;
 
 /** Addresses remembered as text. */
 const REMOTES_MOST = 1_024;
@@ -87,9 +92,15 @@ export class ControlSocket {
 
   #drain(): void {
     const { bytes, offset, length, source, remotes } = this.#batch;
-    for (let read = 0; read < TURN_BUDGET;) {
+    for (let read = 0, failures = 0; read < TURN_BUDGET;) {
       const count = this.#addon.udpReceive(this.#fd, this.#batch.handle);
-      if (count <= 0) break;
+      if (count === 0) break;
+      if (count < 0) {
+        failures += 1;
+        if (failures > FAILURES_MOST)
+          throw new InternalError(`The control socket can not be read: ${getSystemErrorName(count)}`);
+        continue;
+      }
       read += count;
       const now = this.#addon.monotonicMs();
       for (let slot = 0; slot < count; slot++) {

@@ -108,7 +108,7 @@ export interface NativeAddon {
   eventSignal(fd: number): void;
   eventClear(fd: number): void;
   close(fd: number): void;
-  /** Calls back on the event loop of the calling thread while `fd` is readable. @returns a function that stops it. */
+  /** Calls back on the event loop of the calling thread while `fd` is readable or has an error. @returns a function that stops it. */
   watchReadable(fd: number, callback: () => void): () => void;
 
   // ---- processes -----------------------------------------------------------------------------

@@ -40,7 +40,7 @@ struct Watch {
   }
 };
 
-void onReadable(uv_poll_t* handle, int, int) {
+void onReadable(uv_poll_t* handle, int status, int) {
   const auto* watch = static_cast<Watch*>(handle->data);
   napi_env env = watch->env;
   napi_handle_scope scope;
@@ -52,6 +52,8 @@ void onReadable(uv_poll_t* handle, int, int) {
       napi_get_and_clear_last_exception(env, &error) == napi_ok)
     napi_fatal_exception(env, error);
   napi_close_handle_scope(env, scope);
+  // The loop stops at an error of the descriptor, which the callback took by reading.
+  if (status < 0 && !watch->closing) uv_poll_start(handle, UV_READABLE, onReadable);
 }
 
 napi_value stopWatch(napi_env env, napi_callback_info info) {

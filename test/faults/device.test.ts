@@ -1,5 +1,6 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
+import { gatewayProcesses } from '../support/gateway-processes.ts';
 import { machineState, machineStateWithoutNumbers } from '../support/machine-state.ts';
 import { endpoint, rule, targetNetwork, yamlOf } from '../support/manifests.ts';
 import { TARGETS } from '../support/netns.ts';
@@ -60,6 +61,22 @@ for (const transport of ['udp', 'tcp'] as const) {
     assert.deepEqual(machineState(namespace), before);
   });
 }
+
+test(
+  'UDP sockets that an administrator ends go on serving those who are there and those who come',
+  { skip },
+  async (t) => {
+    const world = await World.create(t, { clients: 2 });
+    await world.connect();
+    const { child } = await gatewayProcesses(world.gateway);
+    // Of the two that share the port it is one: for as long as the machine is up, always the same.
+    world.lab.gateway.must('ss', '--udp', '--all', '--kill', 'sport', '=', ':1194');
+    assert.ok(world.lab.client().ping(TARGETS.vpc));
+    await world.connect({ index: 1 });
+    assert.ok(world.lab.client(1).ping(TARGETS.vpc));
+    assert.equal((await gatewayProcesses(world.gateway)).child, child);
+  },
+);
 
 test('the outer interface may go down and come back', { skip }, async (t) => {
   const world = await World.create(t);

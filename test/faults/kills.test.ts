@@ -1,5 +1,6 @@
 import assert from 'node:assert/strict';
 import { describe, test, type TestContext } from 'node:test';
+import { dataPlaneScript } from '../support/data-plane-script.ts';
 import { gatewayProcesses, isRunning } from '../support/gateway-processes.ts';
 import { machineState, machineStateWithoutNumbers } from '../support/machine-state.ts';
 import { endpoint, rule, targetNetwork, yamlOf } from '../support/manifests.ts';
@@ -121,6 +122,15 @@ describe('kill -9', { concurrency: 2 }, () => {
     await client.log.waitFor(/Connection reset command was pushed by server/, { from });
     await waitFor('the data plane to end', () => !isRunning(child), 5_000);
     await world.gateway.log.waitFor(/"reason":"the supervisor is gone"/);
+  });
+
+  test('a data plane that crashes says why in the log of its parent', { skip }, async (t) => {
+    const environment = dataPlaneScript(`setImmediate(() => { throw new RangeError('planted fault') })`);
+    const world = await World.create(t, { environment });
+    const from = world.gateway.log.mark();
+    process.kill((await gatewayProcesses(world.gateway)).child, 'SIGUSR2');
+    await world.gateway.log.waitFor(/"reason":"planted fault".*will be restarted/, { from });
+    await world.gateway.log.waitFor(/The data plane is back/, { from });
   });
 
   test('a data plane that keeps dying is restarted at growing intervals', { skip }, async (t) => {

@@ -1,5 +1,6 @@
 import assert from 'node:assert/strict';
 import { once } from 'node:events';
+import { connect } from 'node:net';
 import { join } from 'node:path';
 import { test } from 'node:test';
 import { Worker } from 'node:worker_threads';
@@ -8,6 +9,7 @@ import { countingBytes } from '../../../support/hex.ts';
 import { NativeBatch } from '../../../support/native-batch.ts';
 
 const addon = loadAddon();
+const ECONNRESET = 104;
 const PROGRAM = join(import.meta.dirname, '..', '..', '..', 'support', 'native-worker.ts');
 
 test('workers have their own batches and counters and share the keys; ending one closes its watch', async () => {
@@ -80,4 +82,24 @@ test('counters are read whole, and the clock is the one of all threads', () => {
     times.toSorted((a, b) => a - b),
     times,
   );
+});
+
+test('a descriptor is watched on after an error of it', async () => {
+  const listener = addon.tcpListen({ address: '127.0.0.1', port: 0 });
+  const client = connect(listener.port, '127.0.0.1');
+  await once(client, 'connect');
+  const server = addon.tcpAccept(listener.fd, new Uint8Array(64));
+  const read: number[] = [];
+  const { promise, resolve } = Promise.withResolvers<void>();
+  const stop = addon.watchReadable(server, () => {
+    read.push(addon.tcpReceive(server, new Uint8Array(8), 0, 8));
+    if (read.length === 2) resolve();
+  });
+  client.resetAndDestroy();
+  const killer = setTimeout(resolve, 10_000);
+  await promise;
+  clearTimeout(killer);
+  stop();
+  assert.deepEqual(read.slice(0, 2), [-ECONNRESET, 0], 'the error, then the end');
+  for (const fd of [server, listener.fd]) addon.close(fd);
 });
