@@ -1,3 +1,4 @@
+import { InternalError } from '../../net/errors.ts';
 import type { TcpRefusal } from '../data-channel.ts';
 import { REMOTE_BYTES } from '../tunnel/packet-batch.ts';
 import { Counter, type ThreadCounters } from '../tunnel/thread-counters.ts';
@@ -44,7 +45,7 @@ export class TcpListener {
         this.#refuse('no-kernel-memory-left');
         this.#pause();
         return;
-      }
+      } else if (fd === -EINVAL) throw new InternalError('The listener was ended from outside');
       // Any other failure is that connection's own: its client has gone, or a filter refuses it.
     }
   }
@@ -115,6 +116,7 @@ const ACCEPTS_PER_TURN = 64;
 const PAUSE_MS = 200;
 const EAGAIN = 11;
 const ENOMEM = 12;
+const EINVAL = 22;
 const ENFILE = 23;
 const EMFILE = 24;
 const ENOBUFS = 105;

@@ -309,7 +309,8 @@ export class TunnelHost implements DataChannel {
 
   #onThreadDeath(thread: number, error: Error): void {
     const { onFailure } = this.#options;
-    if (onFailure === undefined) throw new InternalError(`Tunnel thread ${thread} died`, { cause: error });
+    if (onFailure === undefined)
+      throw new InternalError(`Tunnel thread ${thread} died: ${error.message}`, { cause: error });
     onFailure(error);
   }
 }

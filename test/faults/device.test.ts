@@ -78,6 +78,15 @@ test(
   },
 );
 
+test('a TCP listener that an administrator ends ends the data plane by name', { skip }, async (t) => {
+  const world = await World.create(t, {
+    manifests: { 'all.yaml': yamlOf(endpoint({ transport: 'tcp' }), targetNetwork(), rule('192.168.0.0/24')) },
+  });
+  const from = world.gateway.log.mark();
+  world.lab.gateway.must('ss', '--tcp', '--listening', '--kill', 'sport', '=', ':1194');
+  await world.gateway.log.waitFor(/"reason":"Tunnel thread 0 died: The listener was ended from outside"/, { from });
+});
+
 test('the outer interface may go down and come back', { skip }, async (t) => {
   const world = await World.create(t);
   await world.connect();

@@ -6,11 +6,12 @@ import type { NativeAddon } from '../../../../dataplane/io/native-addon.ts';
 import { TcpTransport } from '../../../../dataplane/io/tcp-transport.ts';
 import { AddressOwners, PeerTable } from '../../../../dataplane/tunnel/peer-table.ts';
 import { Counter, THREAD_COUNTER_BYTES, ThreadCounters } from '../../../../dataplane/tunnel/thread-counters.ts';
+import { InternalError } from '../../../../net/errors.ts';
 import { CLIENT_CIDR } from '../../../support/tunnel-lab.ts';
 
 const LISTENER = 7;
 const POLL = 8;
-const ERRNO = { EAGAIN: 11, ENOMEM: 12, ENFILE: 23, EMFILE: 24, ECONNABORTED: 103, ENOBUFS: 105 };
+const ERRNO = { EAGAIN: 11, ENOMEM: 12, EINVAL: 22, ENFILE: 23, EMFILE: 24, ECONNABORTED: 103, ENOBUFS: 105 };
 
 /** A transport over a kernel that answers as a test says. */
 class Kernel {
@@ -185,4 +186,9 @@ test('closing everything closes the spare descriptor', () => {
   kernel.turn(50);
   kernel.transport.closeAll();
   assert.deepEqual(kernel.closed, [50, 900]);
+});
+
+test('a listener that somebody has ended ends its thread by name, instead of spinning', () => {
+  const kernel = new Kernel();
+  assert.throws(() => kernel.turn(-ERRNO.EINVAL), InternalError);
 });
