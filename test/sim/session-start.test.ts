@@ -12,7 +12,6 @@ import { tlsCryptWrap } from '../../dataplane/protocol/control-wrap.ts';
 import { concatBytes } from '../../dataplane/protocol/bytes.ts';
 import { WrapPacketIds } from '../../dataplane/protocol/wrap-packet-id.ts';
 import type { Remote } from '../../dataplane/sessions/engine-io.ts';
-import type { EngineLimits } from '../../dataplane/sessions/engine-options.ts';
 import { dataPlaneConfig } from '../support/data-plane-configs.ts';
 import { countingBytes, fromHex, toHex } from '../support/hex.ts';
 import { CLIENT_SESSION_ID, clientPacket, decodePlain } from '../support/raw-control.ts';
@@ -197,58 +196,6 @@ for (const { startsUnlimitedMost, started, why } of [
     assert.equal(openingCount(world), started);
   });
 }
-
-/** A gateway of which one handshake that never ends takes all there may be under way, so that a rate holds. */
-function crowdedWorld(limits: Partial<EngineLimits> = {}): SimulatedWorld {
-  const world = new SimulatedWorld({
-    limits: { startsUnlimitedMost: 1, startsPerSecond: 20, startsBurst: 1, ...limits },
-  });
-  const peerSessionId = cookieFor(world);
-  answers(world, clientPacket({ opcode: Opcode.AckV1, acks: [0], peerSessionId, messageId: null }));
-  assert.equal(openingCount(world), 1);
-  return world;
-}
-
-test('a crowd that has to wait is let in at that rate, without asking again', () => {
-  const world = crowdedWorld();
-  for (let network = 1; network <= 40; network += 1)
-    world.client({ address: `192.0.${network}.1`, config: { retransmitMs: 60_000 } }).start();
-  world.advance(1_000);
-  const { connected } = world.engine.stats();
-  assert.ok(connected >= 15 && connected <= 23, `${connected} after a second`);
-  world.advance(1_500);
-  assert.equal(world.engine.stats().connected, 40);
-  assert.equal(world.engine.stats().waiting, 0);
-});
-
-for (const transport of ['udp', 'tcp'] as const) {
-  test(`who finds no place to wait over ${transport} is turned away by name`, () => {
-    const world = crowdedWorld({ waitingStarts: 5 });
-    for (let network = 1; network <= 40; network += 1)
-      world.client({ address: `192.0.${network}.1`, config: { transport, retransmitMs: 60_000 } }).start();
-    world.advance(5_000);
-    const { connected, drops } = world.engine.stats();
-    assert.ok(connected >= 5 && connected <= 8, `${connected} of 40`);
-    // Over UDP most have said two things by then.
-    assert.ok((drops.get('start-limit') ?? 0) >= 40 - connected);
-    assert.equal(world.closedTransports.length, transport === 'tcp' ? 40 - connected : 0);
-  });
-}
-
-test('nobody waits for a TCP connection that has gone, nor through a shutdown', () => {
-  const world = crowdedWorld();
-  const clients = Array.from({ length: 10 }, (_, network) =>
-    world.client({ address: `192.0.${network}.1`, config: { transport: 'tcp' } }),
-  );
-  for (const client of clients) client.start();
-  world.advance(10);
-  const { waiting } = world.engine.stats();
-  assert.ok(waiting >= 5);
-  world.feed({ kind: 'transportClosed', remote: clients[9].remote });
-  assert.equal(world.engine.stats().waiting, waiting - 1);
-  world.feed({ kind: 'shutdown', limitMs: 1_000 });
-  assert.equal(world.engine.stats().waiting, 0);
-});
 
 test('acknowledgements ride on what TLS answers, and go alone at the end of the turn when it says nothing', () => {
   const world = new SimulatedWorld();
