@@ -41,8 +41,6 @@ const SNAPSHOT = { ...snapshot, digest: snapshotDigest(snapshot) };
 const USERS = readFileText(
   users('staff', [{ name: 'ada', password: 'x', groups: ['eng'], totpSecret: 'JBSWY3DPEHPK3PXP' }])[1],
 );
-/** A name may hold the beginning of one, where a line break was lost: names are shown cut. */
-const WHOLE_HASH = /\$argon2id\$[^$]*\$[^$]*\$[^$]*\$./;
 const MEMORY = JSON.stringify({
   formatVersion: 1,
   leases: [{ identity: '["alice","alice"]', address: '10.100.0.2', freedAt: 1_700_000_000_000 }],
@@ -82,7 +80,7 @@ const TARGETS: readonly FuzzTarget[] = [
     feed(input, reached) {
       const reading = readLocalUsers(utf8Text(input), LOCAL_USERS_FORMATS);
       reached(reading.ok ? 'accepted' : 'refused');
-      if (!reading.ok) assert.ok(reading.problems.every((problem) => !WHOLE_HASH.test(problem)));
+      if (!reading.ok) assert.ok(reading.problems.every((problem) => !problem.includes('$argon2')));
     },
   },
   {

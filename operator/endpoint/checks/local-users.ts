@@ -87,8 +87,11 @@ function isGroup(group: unknown): group is string {
   return typeof group === 'string' && group !== '' && Array.from(group).length <= MAX_NAME;
 }
 
+/** A name may hold a hash, where a line break was lost. */
 function show(text: string): string {
-  return JSON.stringify(text.length > 40 ? `${text.slice(0, 39)}…` : text);
+  const hashAt = text.indexOf('$argon2');
+  const end = Math.min(hashAt < 0 ? text.length : hashAt, text.length > 40 ? 39 : 40);
+  return JSON.stringify(end < text.length ? `${text.slice(0, end)}…` : text);
 }
 
 function isRecord(value: unknown): value is Record<string, unknown> {

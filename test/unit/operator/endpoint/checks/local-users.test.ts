@@ -58,6 +58,12 @@ describe('readLocalUsers', () => {
     }
   });
 
+  it('shows a name without the hash that a lost line break made part of it', () => {
+    const text = problems(`users: [{name: 'erin passwordHash: ${HASH}'}]`);
+    assert.match(text, /\("erin passwordHash: …"\)/);
+    assert.doesNotMatch(text, /\$argon2/);
+  });
+
   it('does not name the pieces of an unquoted hash in braces', () => {
     const text = problems(user(`name: erin, passwordHash: ${HASH}`));
     assert.match(text, /in braces a passwordHash needs quotes/);
