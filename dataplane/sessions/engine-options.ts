@@ -71,13 +71,14 @@ export const DEFAULT_LIMITS: EngineLimits = {
   // About what one core finishes: an office, or a load balancer that hides its clients' addresses, comes back at full speed.
   startsPerNetwork: 200,
   startsUnlimitedShare: 0.5,
-  // More than these would wait for one another until their clients give up, after 60 s; fewer, and a fast machine would idle.
-  startsUnlimitedMost: 1_000,
+  // What a fast machine finishes in a second. Thousands would wait for one another, repeat themselves meanwhile, and finish
+  // together or not at all.
+  startsUnlimitedMost: 300,
   startsPerSecond: 200,
-  startsBurst: 1_000,
-  // At 200 a second the last of them has 40 s of its 60 left for the handshake. 6 MB at most.
-  waitingStarts: 4_000,
-  waitingMs: 30_000,
+  startsBurst: 200,
+  // At 200 a second the last of them has 20 s of its 60 left for the handshake. 40 MB at most, and 15 as a rule.
+  waitingStarts: 8_000,
+  waitingMs: 45_000,
   clientKeyLifetimeS: null,
   messagesPerSecond: 10,
   messagesBurst: 50,

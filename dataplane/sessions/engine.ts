@@ -172,6 +172,7 @@ export class Engine {
   #onStranger(remote: Remote, bytes: Uint8Array): void {
     const state = this.#state;
     if (state.phase !== 'serving') return;
+    if (state.waiting.size > 0 && state.waiting.hear(remote, bytes)) return;
     const { wraps } = state.served;
     if (remote.kind === 'tcp' && (state.tcp.get(remote.key) === undefined || state.peers.at(remote.key).length > 0)) {
       state.countDrop('foreign-session');
@@ -196,36 +197,43 @@ export class Engine {
 
   #onStart(remote: Remote, start: SessionStart, bytes: Uint8Array): void {
     const state = this.#state;
-    if (state.waiting.size === 0 && state.admission.mayBegin(state.now)) {
-      this.#begin(remote, start, bytes);
+    if (state.peers.size + state.waiting.size >= state.sessionsMax) {
+      this.#refuseForMemory(remote);
       return;
     }
-    if (state.waiting.admit({ remote, start, bytes: bytes.slice(), since: state.now })) return;
+    if (state.waiting.size === 0 && state.admission.mayBegin(state.now)) {
+      this.#begin(remote, start, [bytes]);
+      return;
+    }
+    if (state.waiting.admit({ remote, start, packets: [bytes.slice()], since: state.now })) return;
     state.countDrop('start-limit');
     if (remote.kind === 'tcp') this.#closeTcpOpening(remote.key);
   }
 
   #letIn(): void {
-    const { waiting, admission, deadlines, now } = this.#state;
-    let next = waiting.next(now);
-    for (; next !== undefined && admission.mayBegin(now); next = waiting.next(now)) {
-      waiting.forget(next.remote.key);
-      this.#begin(next.remote, next.start, next.bytes);
+    const state = this.#state;
+    const { waiting, admission, deadlines, now } = state;
+    while (waiting.size > 0 && admission.mayBegin(now)) {
+      const next = waiting.take(now);
+      if (next === undefined) break;
+      if (state.peers.size >= state.sessionsMax) this.#refuseForMemory(next.remote);
+      else this.#begin(next.remote, next.start, next.packets);
     }
-    deadlines.set(waiting, next === undefined ? undefined : now + LET_IN_MS);
+    deadlines.set(waiting, waiting.size === 0 ? undefined : now + LET_IN_MS);
   }
 
-  #begin(remote: Remote, start: SessionStart, bytes: Uint8Array): void {
+  #refuseForMemory(remote: Remote): void {
+    this.#state.refused(remote, 'memory-short');
+    if (remote.kind === 'tcp') this.#closeTcpOpening(remote.key);
+  }
+
+  #begin(remote: Remote, start: SessionStart, packets: readonly Uint8Array[]): void {
     const state = this.#state;
-    if (state.peers.size >= state.sessionsMax) {
-      state.refused(remote, 'memory-short');
-      if (remote.kind === 'tcp') this.#closeTcpOpening(remote.key);
-      return;
-    }
     this.#makeRoom();
     const opening = state.tcp.get(remote.key);
     if (opening !== undefined) state.deadlines.delete(opening);
-    this.#deliver(startPeer(state, remote, start), bytes);
+    const peer = startPeer(state, remote, start);
+    for (const bytes of packets) if (peer.phase !== 'closed') this.#deliver(peer, bytes);
   }
 
   /** Half-open handshakes are bounded; the one with the least to show for itself gives way. */
@@ -270,9 +278,10 @@ export class Engine {
 
   #forgetTcpOpening(key: string): TcpOpening | undefined {
     const { tcp, deadlines, waiting } = this.#state;
-    waiting.forget(key);
     const opening = tcp.finish(key);
-    if (opening !== undefined) deadlines.delete(opening);
+    if (opening === undefined) return undefined;
+    waiting.forget(opening.remote);
+    deadlines.delete(opening);
     return opening;
   }
 

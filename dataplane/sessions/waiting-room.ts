@@ -1,23 +1,27 @@
 import { isSameSessionId, type SessionStart } from './admission.ts';
 import type { Instant, Remote } from './engine-io.ts';
+import { networkOf } from './rate-limit.ts';
 
-/** A client that may begin a session, and what it said to ask for it. */
+/** A client that may begin a session. */
 export interface WaitingStart {
   readonly remote: Remote;
   readonly start: SessionStart;
-  readonly bytes: Uint8Array;
+  /** What it has said so far: an acknowledgement, and a first message of TLS that may be several packets. */
+  readonly packets: readonly Uint8Array[];
   readonly since: Instant;
 }
 
 /**
- * Clients that have proven their address while enough handshakes are under way: first come, first served. Turned away
- * they would repeat themselves after 1, 3, 7 and 15 s, and a gateway with thousands at its door would idle in between.
+ * Clients that have proven their address while enough handshakes are under way. Turned away they would repeat themselves
+ * after 1, 3, 7 and 15 s, and a gateway with thousands at its door would idle in between. Networks take turns, so that a
+ * flood waits behind itself; within one, who came first is first.
  */
 export class WaitingRoom {
   readonly #capacity: number;
   readonly #patienceMs: number;
-  /** Longest waiting first. */
-  readonly #byKey = new Map<string, WaitingStart>();
+  /** By network, the one whose turn it is first; in each by address, who has waited longest first. */
+  readonly #queues = new Map<string, Map<string, WaitingStart>>();
+  #size = 0;
 
   /** @param patienceMs after which a client will have no time left for its handshake, or be gone */
   constructor(capacity: number, patienceMs: number) {
@@ -26,42 +30,63 @@ export class WaitingRoom {
   }
 
   get size(): number {
-    return this.#byKey.size;
+    return this.#size;
   }
 
-  /** Who repeats itself keeps its place. @returns false when there is none left */
+  /** Takes somebody new, in place of whoever waited at this address. @returns false when there is no place left */
   admit(entry: WaitingStart): boolean {
-    const { key } = entry.remote;
-    const known = this.#byKey.get(key);
-    if (known === undefined && this.#byKey.size >= this.#capacity) return false;
-    if (known === undefined || !isSameClient(known, entry)) {
-      this.#byKey.delete(key);
-      this.#byKey.set(key, entry);
-    } else if (entry.bytes.length > known.bytes.length) {
-      // The first words of TLS, where before it had only acknowledged.
-      this.#byKey.set(key, { ...entry, since: known.since });
-    }
+    const { key, address } = entry.remote;
+    this.forget(entry.remote);
+    const network = networkOf(address);
+    const queue = this.#queues.get(network) ?? new Map<string, WaitingStart>();
+    if (this.#size >= this.#capacity || queue.size >= this.#capacity * SHARE_OF_A_NETWORK) return false;
+    this.#queues.set(network, queue);
+    queue.set(key, entry);
+    this.#size += 1;
     return true;
   }
 
-  /** Who is next, and stays so until forgotten. */
-  next(now: Instant): WaitingStart | undefined {
-    for (const [key, entry] of this.#byKey) {
-      if (now - entry.since < this.#patienceMs) return entry;
-      this.#byKey.delete(key);
+  /**
+   * Keeps what a client says while it waits, unread, as long as that is little: what it says again is not needed.
+   * @returns whether the client waits
+   */
+  hear({ key, address }: Remote, bytes: Uint8Array): boolean {
+    const queue = this.#queues.get(networkOf(address));
+    const entry = queue?.get(key);
+    if (queue === undefined || entry === undefined) return false;
+    if (!isSameSessionId(entry.start.peerSessionId, bytes.subarray(1, 9))) return false;
+    if (entry.packets.length < PACKETS_MOST) queue.set(key, { ...entry, packets: [...entry.packets, bytes.slice()] });
+    return true;
+  }
+
+  /** Removes and returns who is next. */
+  take(now: Instant): WaitingStart | undefined {
+    for (const [network, queue] of this.#queues) {
+      this.#queues.delete(network);
+      for (const [key, entry] of queue) {
+        queue.delete(key);
+        this.#size -= 1;
+        if (now - entry.since >= this.#patienceMs) continue;
+        if (queue.size > 0) this.#queues.set(network, queue);
+        return entry;
+      }
     }
     return undefined;
   }
 
-  forget(key: string): void {
-    this.#byKey.delete(key);
+  forget({ key, address }: Remote): void {
+    const network = networkOf(address);
+    const queue = this.#queues.get(network);
+    if (queue?.delete(key) !== true) return;
+    this.#size -= 1;
+    if (queue.size === 0) this.#queues.delete(network);
   }
 
   clear(): void {
-    this.#byKey.clear();
+    this.#queues.clear();
+    this.#size = 0;
   }
 }
 
-function isSameClient(a: WaitingStart, b: WaitingStart): boolean {
-  return isSameSessionId(a.start.peerSessionId, b.start.peerSessionId);
-}
+const SHARE_OF_A_NETWORK = 1 / 8;
+const PACKETS_MOST = 4;

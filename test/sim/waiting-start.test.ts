@@ -58,3 +58,23 @@ test('nobody waits for a TCP connection that has gone, nor through a shutdown', 
   world.feed({ kind: 'shutdown', limitMs: 1_000 });
   assert.equal(world.engine.stats().waiting, 0);
 });
+
+test('what a client says while it waits, such as a first message of TLS in two packets, is taken when it is let in', () => {
+  const world = crowdedWorld();
+  const hosts = [1, 2].map((host) => udpRemote(`203.0.113.${host}`, 5000));
+  // The first takes what the rate allows at once.
+  for (const remote of hosts) {
+    world.receive(remote, clientPacket());
+    const peerSessionId = decodePlain(world.transmitted.at(-1)?.bytes ?? new Uint8Array(0)).sessionId;
+    for (const messageId of [1, 2]) {
+      const hello = { opcode: Opcode.ControlV1, acks: [0], peerSessionId, messageId, payload: Uint8Array.of(22) };
+      world.receive(remote, clientPacket(hello));
+    }
+  }
+  assert.equal(world.engine.stats().waiting, 1);
+  world.advance(100);
+  const heard = world.transmitted
+    .filter(({ remote }) => remote.key === hosts[1].key)
+    .flatMap(({ bytes }) => decodePlain(bytes).acks);
+  assert.deepEqual(new Set(heard), new Set([0, 1, 2]));
+});

@@ -6,60 +6,96 @@ import { WaitingRoom, type WaitingStart } from '../../../../dataplane/sessions/w
 import { udpRemote } from '../../../support/simulated-world.ts';
 
 const PATIENCE_MS = 1_000;
+const SESSION_ID = new Uint8Array(8).fill(7);
 
-function waiting(host: number, changes: { since?: number; session?: number; bytes?: number } = {}): WaitingStart {
-  const { since = 0, session = 1, bytes = 22 } = changes;
+function waiting(address: string, since = 0): WaitingStart {
   return {
-    remote: udpRemote(`192.0.2.${host}`, 5000),
-    start: { peerSessionId: new Uint8Array(8).fill(session) } as unknown as SessionStart,
-    bytes: new Uint8Array(bytes),
+    remote: udpRemote(address, 5000),
+    start: { peerSessionId: SESSION_ID } as unknown as SessionStart,
+    packets: [packet(0)],
     since: since as Instant,
   };
 }
 
-/** Everybody who waits, in their order, as address and bytes. */
+/** Of a client, told apart by its last byte. */
+function packet(number: number, sessionId = SESSION_ID): Uint8Array {
+  return Uint8Array.of(0x20, ...sessionId, number);
+}
+
+function roomWith(...entries: readonly WaitingStart[]): WaitingRoom {
+  const room = new WaitingRoom(100, PATIENCE_MS);
+  for (const entry of entries) assert.ok(room.admit(entry));
+  return room;
+}
+
+/** Everybody who waits, in their order. */
 function order(room: WaitingRoom, now = 0): readonly string[] {
   const found: string[] = [];
-  for (let next = room.next(now as Instant); next !== undefined; next = room.next(now as Instant)) {
-    found.push(`${next.remote.address} ${next.bytes.length}`);
-    room.forget(next.remote.key);
-  }
+  for (let next = room.take(now as Instant); next !== undefined; next = room.take(now as Instant))
+    found.push(next.remote.address);
+  assert.equal(room.size, 0);
   return found;
 }
 
-test('who came first is next, and who repeats itself keeps its place', () => {
-  const room = new WaitingRoom(3, PATIENCE_MS);
-  for (const entry of [waiting(1), waiting(2), waiting(3), waiting(1, { since: 5 })]) assert.ok(room.admit(entry));
-  assert.deepEqual(order(room), ['192.0.2.1 22', '192.0.2.2 22', '192.0.2.3 22']);
+test('who came first is next', () => {
+  const room = roomWith(waiting('10.0.0.2'), waiting('10.0.0.1'));
+  assert.equal(room.size, 2);
+  assert.deepEqual(order(room), ['10.0.0.2', '10.0.0.1']);
 });
 
-test('the first words of TLS take the place of a bare acknowledgement, not the other way round', () => {
-  const room = new WaitingRoom(3, PATIENCE_MS);
-  for (const entry of [waiting(1), waiting(2, { bytes: 300 }), waiting(1, { bytes: 300 }), waiting(2)])
-    room.admit(entry);
-  assert.deepEqual(order(room), ['192.0.2.1 300', '192.0.2.2 300']);
+test('networks take turns, so that a flood waits behind itself', () => {
+  const flood = Array.from({ length: 4 }, (_, host) => waiting(`10.0.0.${host + 1}`));
+  const room = roomWith(...flood, waiting('10.0.1.1'), waiting('10.0.2.1'));
+  assert.deepEqual(order(room), ['10.0.0.1', '10.0.1.1', '10.0.2.1', '10.0.0.2', '10.0.0.3', '10.0.0.4']);
 });
 
-test('a client that began anew at its old address waits anew', () => {
-  const room = new WaitingRoom(3, PATIENCE_MS);
-  for (const entry of [waiting(1, { bytes: 300 }), waiting(2), waiting(1, { session: 2 })]) room.admit(entry);
-  assert.deepEqual(order(room), ['192.0.2.2 22', '192.0.2.1 22']);
-});
-
-test('there is no place beyond the last, until somebody has left', () => {
-  const room = new WaitingRoom(2, PATIENCE_MS);
+test('what a client says meanwhile is kept in its order, four packets at the most, and costs it no turn', () => {
+  const room = roomWith(waiting('10.0.0.1'), waiting('10.0.0.2'));
+  const { remote } = waiting('10.0.0.1');
+  for (let number = 1; number <= 9; number += 1) assert.ok(room.hear(remote, packet(number)));
+  const next = room.take(0 as Instant);
+  assert.equal(next?.remote.address, '10.0.0.1');
   assert.deepEqual(
-    [waiting(1), waiting(2), waiting(3), waiting(2)].map((entry) => room.admit(entry)),
-    [true, true, false, true],
+    next.packets.map((bytes) => bytes.at(-1)),
+    [0, 1, 2, 3],
   );
-  room.forget(waiting(1).remote.key);
-  assert.ok(room.admit(waiting(3)));
+  assert.equal(room.hear(remote, packet(1)), false, 'it waits no longer');
 });
 
-test('who has waited too long is passed over, however often it repeated itself', () => {
-  const room = new WaitingRoom(3, PATIENCE_MS);
-  for (const entry of [waiting(1), waiting(2, { since: 500 }), waiting(1, { since: 900, bytes: 300 })])
-    room.admit(entry);
-  assert.deepEqual(order(room, PATIENCE_MS), ['192.0.2.2 22']);
-  assert.equal(room.size, 0);
+test('a client that began anew at its old address is not taken for the old one, and waits anew', () => {
+  const room = roomWith(waiting('10.0.0.1'), waiting('10.0.0.2'));
+  const { remote } = waiting('10.0.0.1');
+  assert.equal(room.hear(remote, packet(1, new Uint8Array(8).fill(8))), false);
+  assert.equal(room.hear(remote, new Uint8Array(3)), false);
+  assert.ok(room.admit(waiting('10.0.0.1')));
+  assert.deepEqual(order(room), ['10.0.0.2', '10.0.0.1']);
+});
+
+test('there is no place beyond the last, and an eighth of all for one network', () => {
+  const room = new WaitingRoom(16, PATIENCE_MS);
+  const admitted = (network: number): number =>
+    [1, 2, 3].filter((host) => room.admit(waiting(`10.0.${network}.${host}`))).length;
+  assert.deepEqual(
+    Array.from({ length: 9 }, (_, network) => admitted(network)),
+    [2, 2, 2, 2, 2, 2, 2, 2, 0],
+  );
+  room.forget(waiting('10.0.0.1').remote);
+  assert.ok(room.admit(waiting('10.0.9.1')));
+});
+
+test('who has waited too long is passed over', () => {
+  const room = roomWith(waiting('10.0.0.1'), waiting('10.0.0.2', 500), waiting('10.0.1.1'));
+  assert.deepEqual(order(room, PATIENCE_MS), ['10.0.0.2']);
+});
+
+test('who is forgotten is not next, nor counted', () => {
+  const room = roomWith(waiting('10.0.0.1'), waiting('10.0.0.2'), waiting('10.0.1.1'));
+  room.forget(waiting('10.0.0.1').remote);
+  room.forget(waiting('10.0.1.1').remote);
+  room.forget(waiting('10.0.7.7').remote);
+  assert.equal(room.size, 1);
+  assert.deepEqual(order(room), ['10.0.0.2']);
+  room.admit(waiting('10.0.0.1'));
+  room.clear();
+  assert.deepEqual([room.size, room.take(0 as Instant)], [0, undefined]);
 });
