@@ -23,8 +23,9 @@ export interface ClientProfile {
  * itself (seen with 2.6.14), so it stands only beside a DNS name, which then needs a wildcard record.
  * `reneg-sec` is left out on purpose: 0 would cap a pending login at 60 s. `tls-timeout 1` has 2.x send again what was
  * lost of a login after 1, 3, 7 and 15 s, not 2, 6, 14 and 30; OpenVPN 3 has no longer waits anyway. Who hears nothing
- * looks the name up again and tries the next gateway after 10 s, not 120 as 2.x would by itself, and waits 10 s at most
- * before it does, not up to 300: so everybody is back soon after a long outage.
+ * looks the name up again and tries the next gateway after 10 s, not 120 as 2.x would by itself. Between two tries it waits
+ * 15 s at most, not up to 300, so that everybody is back soon after a long outage; and no less, because this also bounds
+ * the pause that a full endpoint asks for.
  */
 export function clientProfileText(profile: ClientProfile): string {
   const lines = [
@@ -37,7 +38,7 @@ export function clientProfileText(profile: ClientProfile): string {
     'nobind',
     ...(profile.transport === 'udp' ? ['tls-timeout 1'] : []),
     'server-poll-timeout 10',
-    'connect-retry 1 10',
+    'connect-retry 1 15',
     'remote-cert-tls server',
     'cipher AES-256-GCM',
     'verb 3',

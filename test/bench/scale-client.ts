@@ -155,7 +155,7 @@ export class ScaleClient {
       case 'closed':
         this.lastFailure = output.reason;
         this.#drop();
-        this.#retryAt = nowMs + RETRY_MS;
+        this.#retryAt = nowMs + (output.reason.startsWith('AUTH_FAILED,TEMP[backoff 15') ? BACKOFF_MS : RETRY_MS);
         return;
       case 'tlsClose':
       case 'inner':
@@ -239,6 +239,8 @@ function exported(socket: TLSSocket, label: string): Uint8Array {
 
 const FULL_MS = 5_000;
 const RETRY_MS = 1_000;
+/** What a full endpoint asks for. */
+const BACKOFF_MS = 15_000;
 /** As in the files we export. */
 const SERVER_POLL_MS = 10_000;
 const TLS_TIMEOUT_MS = 1_000;
