@@ -78,3 +78,19 @@ test('what a client says while it waits, such as a first message of TLS in two p
     .flatMap(({ bytes }) => decodePlain(bytes).acks);
   assert.deepEqual(new Set(heard), new Set([0, 1, 2]));
 });
+
+test('when memory becomes short, who waits is turned away by name, and nobody new may wait', () => {
+  const world = crowdedWorld();
+  const start = (network: number): void => world.client({ address: `192.0.${network}.1` }).start();
+  for (let network = 1; network <= 10; network += 1) start(network);
+  world.advance(30);
+  const { waiting } = world.engine.stats();
+  assert.ok(waiting >= 5);
+  world.feed({ kind: 'memory', isShort: true });
+  world.advance(500);
+  const refused = world.eventsOf('refused').filter(({ reason }) => reason === 'memory-short');
+  assert.ok(refused.length >= waiting, `${refused.length} of ${waiting}`);
+  start(11);
+  world.advance(50);
+  assert.equal(world.engine.stats().waiting, 0);
+});
