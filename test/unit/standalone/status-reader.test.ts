@@ -5,6 +5,7 @@ import { connectionFrom } from '../../../dataplane/sessions/connection-history.t
 import { TransientError } from '../../../net/errors.ts';
 import type { Rollout } from '../../../operator/endpoint/compile-types.ts';
 import { StatusReader } from '../../../standalone/status-reader.ts';
+import { ATTEMPT } from '../../support/connection-facts.ts';
 import { dataPlaneConfig } from '../../support/data-plane-configs.ts';
 
 const rollouts: Rollout[] = [];
@@ -19,21 +20,8 @@ const set = {
 const { digest } = set.config.snapshot;
 
 function connection(status: Connection['status']): Connection {
-  const facts = {
-    connectionId: 'c',
-    peerId: null,
-    generation: null,
-    username: 'alice',
-    commonName: '',
-    groups: [],
-    clientIp: null,
-    remote: '192.0.2.1:1',
-    transport: 'udp' as const,
-    cipher: null,
-    client: { version: '', platform: '', ui: '' },
-  };
   const outcome = { status, establishedMs: null, endedMs: null, endReason: null };
-  return connectionFrom({ endpoint: 'office', targetNetwork: 'net-a' }, facts, outcome, undefined);
+  return connectionFrom({ endpoint: 'office', targetNetwork: 'net-a' }, ATTEMPT, outcome, undefined);
 }
 
 test('connections now are counted without those that ended or failed, beside how many there may be', async () => {

@@ -3,6 +3,7 @@ import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { after, suite, test } from 'node:test';
 import { Metrics, type MetricSources } from '../../../../dataplane/io/metrics.ts';
+import { ATTEMPT } from '../../../support/connection-facts.ts';
 import { ROOT } from '../../../support/source-tree.ts';
 
 suite('Metrics', () => {
@@ -98,20 +99,7 @@ suite('Metrics', () => {
   });
 
   test('[C79] [C88] failed logins, refused certificates and a lack of room are counted apart', async () => {
-    const connection = {
-      connectionId: 'c',
-      peerId: null,
-      generation: null,
-      username: 'joe',
-      commonName: '',
-      groups: [],
-      clientIp: null,
-      remote: '192.0.2.1:1',
-      transport: 'udp' as const,
-      cipher: null,
-      client: { version: '', platform: '', ui: '' },
-    };
-    const failed = { kind: 'connectionAttemptFailed', connection } as const;
+    const failed = { kind: 'connectionAttemptFailed', connection: ATTEMPT } as const;
     metrics.onEvent({ ...failed, reason: 'bad-password', isTemporary: false });
     metrics.onEvent({ ...failed, reason: 'no address left', isTemporary: true });
     metrics.onEvent({ kind: 'certificateRefused', remote: '192.0.2.1:1', reason: 'certificate-expired' });

@@ -5,24 +5,18 @@ import { createLogger } from '../../../../dataplane/io/logger.ts';
 import { SignedLoginTokens } from '../../../../dataplane/io/login-tokens.ts';
 import { Observers } from '../../../../dataplane/io/observers.ts';
 import type { ConnectionFacts } from '../../../../dataplane/sessions/engine-io.ts';
+import { ATTEMPT } from '../../../support/connection-facts.ts';
 import { dataPlaneConfig } from '../../../support/data-plane-configs.ts';
 import { memorySink } from '../../../support/memory-sink.ts';
 
 const FACTS: ConnectionFacts = {
-  connectionId: 'cvpn-connection-0123456789abcdef0',
+  ...ATTEMPT,
   peerId: 0,
   generation: 1,
-  username: 'alice',
-  commonName: 'laptop',
-  groups: [],
   clientIp: '10.100.0.2',
-  remote: '[2001:db8::1]:50096',
-  transport: 'udp',
   cipher: 'AES-256-GCM',
-  client: { version: '2.6.14', platform: 'linux', ui: '' },
 };
 const WHO = { connectionId: FACTS.connectionId, username: 'alice', commonName: 'laptop', remote: FACTS.remote };
-const FAILED: ConnectionFacts = { ...FACTS, clientIp: null, cipher: null, groups: [] };
 
 /** Observers of an endpoint where alice and bob log in. `lines` leaves out what every line has. */
 function observersFor(t: TestContext, { mutual = true } = {}) {
@@ -78,11 +72,11 @@ suite('Log lines of connections', () => {
     for (const username of ['alice', 'hunter2', 'Alice', ''])
       observers.onEvent({
         kind: 'connectionAttemptFailed',
-        connection: { ...FAILED, username },
+        connection: { ...ATTEMPT, username },
         reason: 'bad-password',
         isTemporary: false,
       });
-    observers.onEvent({ kind: 'connectionAttemptChallenged', connection: { ...FAILED, username: 'hunter2' } });
+    observers.onEvent({ kind: 'connectionAttemptChallenged', connection: { ...ATTEMPT, username: 'hunter2' } });
     const { username: _, ...unnamed } = WHO;
     const refused = { reason: 'bad-password', msg: 'Refused login' };
     assert.deepEqual(await lines(), [
@@ -94,7 +88,12 @@ suite('Log lines of connections', () => {
 
   test('a certificate that nobody asked for and nobody verified names no one', async (t) => {
     const { observers, lines } = observersFor(t, { mutual: false });
-    observers.onEvent({ kind: 'connectionAttemptFailed', connection: FAILED, reason: 'throttled', isTemporary: false });
+    observers.onEvent({
+      kind: 'connectionAttemptFailed',
+      connection: ATTEMPT,
+      reason: 'throttled',
+      isTemporary: false,
+    });
     const [line] = await lines();
     assert.equal(line['username'], 'alice');
     assert.equal('commonName' in line, false);
@@ -106,7 +105,7 @@ suite('Log lines of connections', () => {
     const refuse = (): void =>
       observers.onEvent({
         kind: 'connectionAttemptFailed',
-        connection: FAILED,
+        connection: ATTEMPT,
         reason: 'bad-password',
         isTemporary: false,
       });
