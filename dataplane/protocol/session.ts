@@ -303,8 +303,9 @@ export class Session {
       };
       if (key.receiveMessage(message, toTls) === 'beyond-window') verdict = 'beyond-window';
     }
-    // What TLS says to that comes within this turn, and acknowledgements ride on it.
-    if (isTlsBusy && key.receive.pendingAcks < LONE_ACKS) this.#sendDue(key, nowMs);
+    // What TLS says to that comes within this turn, and acknowledgements ride on it; those of a packet before as well.
+    const mayRide = isTlsBusy || packet.messageId === null;
+    if (mayRide && key.receive.pendingAcks < LONE_ACKS) this.#sendDue(key, nowMs);
     else this.#flush(key, nowMs);
     if (known === undefined) this.#port.onClientRenewal(key);
     // From now on it hears nothing under the key before, whoever of us began to renew.
