@@ -188,10 +188,10 @@ export class Gateway {
     this.#refuseWhenStopping();
     this.#undo.push(() => running.supervisor?.shutdown());
     await this.#startDataPlane(running);
-    const network = new NetworkWatch({ net, log, onTunGone: () => this.#replaceTun(running) });
+    const network = new NetworkWatch({ addon, net, log, onTunGone: () => this.#replaceTun(running) });
     this.#undo.push(() => network.close());
     this.#network = network;
-    await network.lookForObstacles();
+    await network.start();
     this.#keepClientConfig(set);
   }
 

@@ -93,6 +93,14 @@ export interface NativeAddon {
   tcpReceive(fd: number, into: Uint8Array, offset: number, length: number): number;
   tcpSend(fd: number, from: Uint8Array, offset: number, length: number): number;
 
+  // ---- netlink -------------------------------------------------------------------------------
+  /**
+   * A socket that hears what the kernel tells these multicast groups about the network namespace of the calling thread.
+   * tcpReceive takes one message from it; what could not be kept is ENOBUFS. @throws Error with a `code`: no such protocol,
+   * or no right to
+   */
+  netlinkOpen(protocol: number, groups: Int32Array): number;
+
   // ---- waiting -------------------------------------------------------------------------------
   pollCreate(): number;
   /** Level-triggered; `tag` comes back from pollWait. `write` also waits for room. */

@@ -152,13 +152,13 @@ inline int64_t writeFacts(const Bytes& out, std::initializer_list<int32_t> facts
   return 0;
 }
 
-#define EXPORTS(X)                                                                                          \
-  X(registerBatch) X(releaseBatch) X(countersInto) X(monotonicNs) X(close) X(pidNamespace) X(hideMemory)       \
-  X(udpOpen) X(udpSteer) X(udpReceive) X(udpSend) X(tunOpen) X(tunOffload) X(tunRead) X(tunWrite)           \
-  X(keyInstall) X(keyFree) X(keyUsage) X(keyForwardForTest) X(open) X(seal)                                 \
-  X(tcpListen) X(tcpAccept) X(tcpReceive) X(tcpSend) X(eventCreate) X(eventSignal) X(eventClear)            \
-  X(pollCreate) X(pollAdd) X(pollModify) X(pollRemove) X(pollWait) X(watchReadable)           \
-  X(tlsContext) X(tlsContextFree) X(tlsOpen) X(tlsClose) X(tlsReceive) X(tlsRead) X(tlsWrite) X(tlsTake)    \
+#define EXPORTS(X)                                                                                              \
+  X(registerBatch) X(releaseBatch) X(countersInto) X(monotonicNs) X(close) X(pidNamespace) X(hideMemory)        \
+  X(udpOpen) X(udpSteer) X(udpReceive) X(udpSend) X(tunOpen) X(tunOffload) X(tunRead) X(tunWrite)               \
+  X(keyInstall) X(keyFree) X(keyUsage) X(keyForwardForTest) X(open) X(seal)                                     \
+  X(tcpListen) X(tcpAccept) X(tcpReceive) X(tcpSend) X(netlinkOpen) X(eventCreate) X(eventSignal) X(eventClear) \
+  X(pollCreate) X(pollAdd) X(pollModify) X(pollRemove) X(pollWait) X(watchReadable)                             \
+  X(tlsContext) X(tlsContextFree) X(tlsOpen) X(tlsClose) X(tlsReceive) X(tlsRead) X(tlsWrite) X(tlsTake)        \
   X(tlsPeer) X(tlsExport) X(tlsReason)
 
 namespace exported {

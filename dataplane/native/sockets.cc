@@ -1,4 +1,5 @@
 #include <linux/filter.h>
+#include <linux/netlink.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
 #include <netinet/udp.h>
@@ -367,4 +368,20 @@ int64_t exported::tcpAccept(Call& call) {
   const SocketAddress row = rowFrom(from);
   memcpy(remote.data, &row, sizeof row);
   return fd;
+}
+
+// (protocol, multicast groups) @returns a socket that hears what the kernel tells them about our network namespace
+int64_t exported::netlinkOpen(Call& call) {
+  const int32_t protocol = call.integer(0);
+  const Bytes groups = call.facts(1, 1);
+  if (call.failed()) return 0;
+  const int fd = socket(AF_NETLINK, SOCK_RAW | SOCK_NONBLOCK | SOCK_CLOEXEC, protocol);
+  sockaddr_nl local{};
+  local.nl_family = AF_NETLINK;
+  bool ok = fd >= 0 && bind(fd, reinterpret_cast<const sockaddr*>(&local), sizeof local) == 0;
+  for (size_t i = 0; ok && i < groups.size; i++)
+    ok = setOption(fd, SOL_NETLINK, NETLINK_ADD_MEMBERSHIP, reinterpret_cast<const int32_t*>(groups.data)[i]);
+  if (ok) return fd;
+  call.systemError("listen to the kernel", errno);
+  return fd < 0 ? 0 : ::close(fd);
 }

@@ -3,7 +3,7 @@ import { join } from 'node:path';
 import { isGatewayTun } from './gateway-names.ts';
 
 /**
- * What a look at /proc says: an rtnetlink dump every half second would cost a hundred times more.
+ * What a look at /proc says: an rtnetlink dump with every change on the machine would cost a hundred times more.
  * `off`: interfaces we are responsible for that do not forward.
  */
 export interface ForwardingView {

@@ -119,6 +119,8 @@ test('forwarding is on for every interface but loopback, also for those that com
   assert.equal(forwards(machine, 'lo'), false);
   machine.ip('link add late0 type veth peer name late1');
   await waitFor('forwarding of a new interface', () => forwards(machine, 'late0') && forwards(machine, 'late1'));
+  machine.must('sh', '-c', 'echo 0 > /proc/sys/net/ipv4/conf/wan0/forwarding');
+  await waitFor('forwarding that was switched off', () => forwards(machine, 'wan0'));
   assert.equal(await gateway.stop(), 0);
   assert.equal(forwards(machine, 'late0'), false);
 });
