@@ -13,14 +13,14 @@ export interface AuthenticationRequest {
   readonly prompts: readonly LoginPrompt['kind'][];
 }
 
-/** What a user is to do while the login waits; see protocol 9.5. */
+/** What a user is to do while the login waits: `AUTH_PENDING` and `INFO_PRE`. */
 export type LoginPrompt =
   /** A page to log in at: `https://…`, at most 900 characters. */
   | { readonly kind: 'web'; readonly url: string }
   /** A question; its answer comes back by itself. `echo`: it may be seen as it is typed. */
   | { readonly kind: 'text'; readonly text: string; readonly echo: boolean };
 
-/** What a user must answer before the next login; see protocol 9.3. */
+/** What a user must answer before the next login: `AUTH_FAILED,CRV1`. */
 export interface LoginChallenge {
   /** Comes back with the answer: `[A-Za-z0-9/_.-]`, 1 to 128. */
   readonly stateId: string;

@@ -49,7 +49,7 @@ export interface PeerRecord {
   readonly groups: Int32Array;
   /** DATA_V2 carries the peer id; clients without IV_PROTO bit 1 get V1. */
   readonly format: 'V1' | 'V2';
-  /** `stub-v2` escapes nothing of ours; `comp-lzo` prefixes 0xfa (protocol 6.7). */
+  /** `stub-v2` escapes nothing of ours; `comp-lzo` prefixes 0xfa. */
   readonly framing: 'none' | 'stub-v2' | 'comp-lzo';
   /** Inner TCP MSS ceiling for IPv4, bytes. */
   readonly maxSegmentBytes: number;

@@ -18,7 +18,7 @@ export interface OpenSockets {
   readonly tcp: readonly number[];
 }
 
-/** One tunnel thread up to two cores, else cores − 1 rounded down to a power of two, at most 4 (architecture.md 4). */
+/** One tunnel thread up to two cores, else cores − 1 rounded down to a power of two, at most 4. */
 export function tunnelThreads(cores: number): number {
   if (THREADS_FOR_TEST !== undefined) return 2 ** Math.floor(Math.log2(Math.max(1, THREADS_FOR_TEST)));
   return cores <= 2 ? 1 : Math.min(4, 2 ** Math.floor(Math.log2(cores - 1)));

@@ -1,4 +1,4 @@
-// Opens and seals data packets, a batch at a time (layouts: protocol 6.1).
+// Opens and seals data packets, a batch at a time.
 //
 //   V1        [opcode|key id 1][packet id 4][tag 16][ciphertext]                     AAD: packet id
 //   V2        [opcode|key id 1][peer id 3][packet id 4][tag 16][ciphertext]          AAD: the first 8 bytes

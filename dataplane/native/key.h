@@ -13,10 +13,10 @@
 
 constexpr uint32_t kFutureEpochs = 8, kEpochMax = 0xffff;
 constexpr uint64_t kEpochIdMax = (1ull << 48) - 1;
-constexpr uint64_t kAeadLimit = (1ull << 36) - 1;  // packets + blocks under one AES-GCM key (protocol 6.5)
+constexpr uint64_t kAeadLimit = (1ull << 36) - 1;  // packets + blocks under one AES-GCM key
 constexpr size_t kSecretBytes = 32;
 
-// One block of HKDF-Expand-SHA256 with the label of protocol 5.5; `size` ≤ 32.
+// One block of HKDF-Expand-SHA256 with an epoch label; `size` ≤ 32.
 inline bool expand(const uint8_t* secret, const std::string& label, uint8_t* out, size_t size) {
   uint8_t block[EVP_MAX_MD_SIZE];
   std::string info = "ovpn " + label;
@@ -116,7 +116,7 @@ class Key {
   }
 
   const EVP_CIPHER* cipher = nullptr;
-  bool epochFormat = false, limited = false;  // limited: AES-GCM, which wears out (protocol 6.5)
+  bool epochFormat = false, limited = false;  // limited: AES-GCM, which wears out
   int32_t handle = -1;
   uint64_t lastId = 0, sealedPackets = 0, sealedBlocks = 0, openedPackets = 0, openedBlocks = 0, failedTags = 0;
   DirectionKey sending, current, previous, trial;

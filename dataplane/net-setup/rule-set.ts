@@ -25,7 +25,7 @@ interface Chain {
 /**
  * The script for `nft -f -`: one transaction that replaces the table whole. Every base chain accepts
  * by default and touches only packets from or to our TUN, with a source in the client CIDR, or coming
- * in on an interface whose forwarding we switched on (tunnel.md section 3).
+ * in on an interface whose forwarding we switched on.
  */
 export function ruleSetScript(plan: RuleSetPlan, switchedInterfaces: readonly string[]): string {
   const elements =

@@ -21,7 +21,7 @@ export function emptyEvaluation(): Evaluation {
 }
 
 /**
- * Reads a compiled policy. The one evaluation of architecture.md section 6: engine, `explain` and tests use it.
+ * Reads a compiled policy. There is no other evaluation: engine, `explain` and tests use this one.
  *
  * A packet passes only if the longest route that matches leads somewhere, and a rule at the single longest
  * prefix that has any rule grants all users or one of the groups. No fall-back to a shorter prefix.

@@ -155,7 +155,7 @@ export class KeyState {
     return texts.map(encodeControlMessage);
   }
 
-  /** Forgets key material that is no longer needed; see protocol 5.4. */
+  /** Forgets what the data keys were made of. */
   wipe(): void {
     this.client?.source.preMaster.fill(0);
     this.client?.source.random1.fill(0);

@@ -15,7 +15,7 @@ export interface Denial {
   readonly isTemporary?: boolean;
 }
 
-/** A refused certificate makes no connection record: strangers must not fill the list (tunnel.md 4.3). */
+/** A refused certificate makes no connection record: strangers must not fill the list. */
 export function deny(state: EngineState, peer: Peer, purpose: 'login' | 'renewal', denial: Denial): void {
   const { reason } = denial;
   if (denial.certificateRefused === true)

@@ -26,7 +26,7 @@ export interface EngineLimits {
   readonly halfOpenShare: number;
   /** Unfinished TCP connections of one IPv4 address or IPv6 /64. */
   readonly halfOpenTcpPerAddress: number;
-  /** Stateless answers per second to one IPv4 /24 or IPv6 /56, and to all (tunnel.md 4.8). */
+  /** Stateless answers per second to one IPv4 /24 or IPv6 /56, and to all. */
   readonly answersPerNetwork: number;
   readonly answersTotal: number;
   /** New sessions per second of one IPv4 /24 or IPv6 /56 that have not become connections yet, and in all. */

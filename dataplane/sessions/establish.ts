@@ -66,7 +66,7 @@ export function establish(state: EngineState, peer: Peer, login: Login, granted:
   peer.authToken = granted.authToken;
   peer.authTokenUser = login.sentUsername ? null : encodeBase64(utf8Bytes(identity.username));
   peer.sessionEndsAt = state.now + sessionLimitMs(state.options.timers, snapshot.session.timeoutHours);
-  // The AWS client forgets what was typed and has no assertion to send again (protocol 13.1).
+  // The AWS client forgets what was typed and has no assertion to send again.
   peer.canRenewUnasked = granted.authToken !== null || !login.sentUsername || login.key.client?.framing !== 'aws';
   peer.renewAt = nextRenewalAt(state, peer);
   state.peers.markConnected(peer, peerId, identityKey);

@@ -13,7 +13,7 @@ export interface PushedNetwork {
   readonly blockLocal: boolean;
   readonly dnsServers: readonly string[];
   readonly banner: string | null;
-  /** The endpoint's whole table: a missing route must fail inside the tunnel, not leak around it (tunnel.md 3.7). */
+  /** The endpoint's whole table: a missing route must fail inside the tunnel, not leak around it. */
   readonly routes: readonly SnapshotRoute[];
 }
 
@@ -100,7 +100,7 @@ function networkOptions(network: PushedNetwork, dialect: ClientDialect): readonl
 
 /**
  * `redirect-gateway ipv6` draws IPv6 into the tunnel and `block-ipv6` answers it there; either alone lets it out
- * by the LAN (tunnel.md 3.6).
+ * by the LAN.
  */
 function fullTunnelOptions({ blockLocal }: PushedNetwork, { needsIpv6Routes }: ClientDialect): readonly string[] {
   return [

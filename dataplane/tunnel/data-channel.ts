@@ -3,7 +3,7 @@ import { ReplayOutcome, ReplayWindows } from './replay-window.ts';
 
 /**
  * Which native key opens and which one seals, per peer; with the replay window of each key.
- * A peer has up to KEYS_PER_PEER keys: current, retiring, new, and one detached (protocol 11.4).
+ * A peer has up to KEYS_PER_PEER keys: current, retiring, new, and one detached.
  *
  *   newKey primary ──▶ sending ◀── first valid packet on it, swapKeys, or 120 s ── pending ◀── newKey secondary
  */
@@ -158,7 +158,6 @@ const EXHAUSTION_REPORTED = 2;
  *
  * @param usage as the addon's keyUsage writes it: packets and blocks sealed, packets and blocks opened, failed tags,
  * send epoch, receive epoch, last packet id sent.
- * @see protocol 6.2, 6.5, 5.5
  */
 export function isNearlyUsedUp(usage: Float64Array): boolean {
   if (usage[4] > FAILED_TAGS_RENEW) return true;

@@ -8,8 +8,6 @@ export type PayloadKind = (typeof PayloadKind)[keyof typeof PayloadKind];
 /**
  * The bytes of framing before the payload: 0, 1 (comp-lzo) or 2 (stub-v2 escape).
  * −1: compressed, which is never accepted (VORACLE). −2: no framing that this peer may use.
- *
- * @see protocol 6.7
  */
 export function framingBytes(bytes: Uint8Array, offset: number, length: number, framing: number): number {
   if (framing === Framing.None || length === 0) return 0;
@@ -24,7 +22,7 @@ export function framingBytes(bytes: Uint8Array, offset: number, length: number, 
   return bytes[offset + 1] === 0x00 || bytes[offset + 1] === 0x0a ? 2 : -1;
 }
 
-/** Tells pings and OCC messages from packets. @see protocol 6.4 */
+/** Tells pings and OCC messages from packets. */
 export function payloadKind(bytes: Uint8Array, offset: number, length: number): PayloadKind {
   if (length === 0) return PayloadKind.Malformed;
   const first = bytes[offset];

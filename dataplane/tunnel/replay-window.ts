@@ -3,7 +3,7 @@
  * seen, in a ring of bits. Checked and updated only after the tag has been verified.
  *
  * Ids more than REPLAY_WINDOW behind the highest are refused, and so is an unseen id that later packets overtook
- * more than 15 s ago (protocol 6.2): the highest id at the end of each of the last 16 seconds is kept, and
+ * more than 15 s ago: the highest id at the end of each of the last 16 seconds is kept, and
  * nothing at or below the one that drops out is accepted any more.
  */
 export class ReplayWindows {

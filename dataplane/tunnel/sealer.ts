@@ -112,7 +112,7 @@ export class Sealer {
 /** Room for the largest ICMP error and for a ping. */
 export const REPLY_SLOT_BYTES = (ICMP_REPLY_MAX_BYTES + 15) & ~15;
 
-/** Exactly this payload is a ping: counts as life, is never answered (protocol 6.4). */
+/** Exactly this payload is a ping: counts as life, is never answered. */
 export const PING_PAYLOAD = Uint8Array.from([
   0x2a, 0x18, 0x7b, 0xf3, 0x64, 0x1e, 0xb4, 0xcb, 0x07, 0xed, 0x2d, 0x0a, 0x98, 0x1f, 0xc7, 0x48,
 ]);

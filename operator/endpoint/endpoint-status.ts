@@ -29,7 +29,7 @@ export interface EndpointOutcome {
   readonly gaps: readonly RouteGap[];
 }
 
-/** The status of the endpoint itself, with the conditions of kubernetes.md 2.8. */
+/** The status of the endpoint itself, with its conditions. */
 export function endpointStatus(
   input: CompileInput,
   outcome: EndpointOutcome,

@@ -22,7 +22,6 @@ export function newTlsCryptV2ServerKey(random: RandomSource): string {
  *
  * @param now seconds since 1970
  * @throws TerminalError when the server key is not one
- * @see openvpn-server.md 3.5
  */
 export function newTlsCryptV2ClientKey(serverKeyPem: string, now: number, random: RandomSource): string {
   const clientKey = random(STATIC_KEY_BYTES);

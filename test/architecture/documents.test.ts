@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import { existsSync, readFileSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { test } from 'node:test';
-import { listFiles, ROOT } from '../support/source-tree.ts';
+import { listFiles, readSources, ROOT } from '../support/source-tree.ts';
 
 const MUST_EXIST = [
   'README.md',
@@ -58,4 +58,15 @@ test('decision records are numbered without gaps and doubles', () => {
     numbers,
     numbers.map((_, index) => index + 1),
   );
+});
+
+test('comments refer to no document that is not here', () => {
+  const names = [...readSources(), ...readSources(['test'])].flatMap(({ path, text }) =>
+    [...text.matchAll(/\/\*.*?\*\/|\/\/.*?$/gms)]
+      .flatMap(([comment]) => [...comment.matchAll(/[\w./-]*\w\.md\b|\bprotocol \d+(\.\d+)+/g)])
+      .map(([name]) => name)
+      .filter((name) => !existsSync(join(ROOT, name)) && !existsSync(join(ROOT, 'docs', name)))
+      .map((name) => `${path}: ${name}`),
+  );
+  assert.deepEqual(names, []);
 });

@@ -15,7 +15,6 @@ import { parsePeerInfo } from '../../dataplane/protocol/peer-info.ts';
 import { pushProblem, PushReply } from '../../dataplane/protocol/push.ts';
 import { ReceiveQueue, SendQueue } from '../../dataplane/protocol/reliability.ts';
 import { formatStaticKey, parseStaticKey } from '../../dataplane/protocol/static-key.ts';
-import { frameForTcp, TcpFrameReader } from '../../dataplane/protocol/tcp-frame.ts';
 import {
   formatClientKeyPem,
   formatServerKeyPem,
@@ -31,8 +30,10 @@ import {
 import { WrapPacketIds, WrapPacketIdWindow } from '../../dataplane/protocol/wrap-packet-id.ts';
 import { encodeClientKeyMethod } from '../support/client-key-method.ts';
 import { CLIENT_2_6 } from '../support/client-io.ts';
+import { FakeTcpKernel } from '../support/fake-tcp-kernel.ts';
 import { fuzzTarget, type FuzzTarget } from '../support/fuzz-targets.ts';
 import { countingBytes } from '../support/hex.ts';
+import { frameForTcp, maxTcpPacketBytes, TcpFrameReader } from '../support/tcp-frames.ts';
 
 const KEY = countingBytes(256, 7);
 const SERVER_KEY = tlsCryptV2ServerKey(countingBytes(128, 3));
@@ -151,13 +152,23 @@ const TARGETS: readonly FuzzTarget[] = [
   },
   {
     name: 'TCP frames',
-    corpus: PACKETS.map((packet) => frameForTcp(plainWrap().wrap(packet, new WrapPacketIds(1)))),
-    mustReach: ['whole', 'broken'],
+    corpus: [
+      ...PACKETS.map((packet) => frameForTcp(plainWrap().wrap(packet, new WrapPacketIds(1)))),
+      concatBytes(...[1, 2, 300].map((length) => frameForTcp(countingBytes(length, 0x48)))),
+    ],
+    mustReach: ['whole', 'broken', 'several'],
     feed(input, reached) {
-      const reader = new TcpFrameReader(3548);
-      const frames = reader.push(input);
+      const kernel = new FakeTcpKernel();
+      const frames = new TcpFrameReader(maxTcpPacketBytes(FakeTcpKernel.TUN_MTU)).push(input);
+      const pieceBytes = 1 + (input[0] ?? 0);
+      for (let at = 0; at < input.length; at += pieceBytes) kernel.send(input.subarray(at, at + pieceBytes), 1, at * 1000);
+      kernel.transport.expire(Infinity);
+      kernel.serve(Infinity);
+      if (kernel.closed[0] === 'too many control frames at once') return;
+      assert.equal(kernel.closed.length, frames.ok ? 0 : 1);
+      if (frames.ok) assert.deepEqual(kernel.packets, frames.packets);
       reached(frames.ok ? 'whole' : 'broken');
-      if (frames.ok) assert.ok(frames.packets.every(({ length }) => length > 0 && length <= 3548));
+      if (kernel.packets.length > 1) reached('several');
     },
   },
   textTarget(

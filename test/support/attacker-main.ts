@@ -5,7 +5,7 @@ import { connect } from 'node:net';
 import { text } from 'node:stream/consumers';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { Opcode } from '../../dataplane/protocol/opcode.ts';
-import { frameForTcp } from '../../dataplane/protocol/tcp-frame.ts';
+import { frameForTcp } from './tcp-frames.ts';
 import type { AttackFindings, AttackPlan } from './attack-plan.ts';
 import { ClientDriver } from './client-driver.ts';
 import type { ClientOutput } from './client-io.ts';

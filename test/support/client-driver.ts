@@ -5,7 +5,7 @@ import { Duplex } from 'node:stream';
 import { connect as connectTls, type ConnectionOptions, type TLSSocket } from 'node:tls';
 import { DATA_KEYS_LABEL } from '../../dataplane/protocol/data-keys.ts';
 import { DYNAMIC_TLS_CRYPT_LABEL } from '../../dataplane/protocol/dynamic-tls-crypt.ts';
-import { frameForTcp, TcpFrameReader } from '../../dataplane/protocol/tcp-frame.ts';
+import { frameForTcp, TcpFrameReader } from './tcp-frames.ts';
 import { CLIENT_2_6, type ClientConfig, type ClientInput, type ClientOutput } from './client-io.ts';
 import { ClientMachine } from './openvpn-client.ts';
 

@@ -1,4 +1,4 @@
-import { concatBytes, u16Bytes, viewOf } from './bytes.ts';
+import { concatBytes, u16Bytes, viewOf } from '../../dataplane/protocol/bytes.ts';
 
 export type TcpFrames =
   | { readonly ok: true; readonly packets: readonly Uint8Array[] }
@@ -15,7 +15,7 @@ export function frameForTcp(packet: Uint8Array): Uint8Array {
   return concatBytes(u16Bytes(packet.length), packet);
 }
 
-/** Cuts a TCP stream into packets. The data path has its own; this one is the twin in tests. */
+/** Cuts a TCP stream into packets: the tests' twin of what TcpTransport does. */
 export class TcpFrameReader {
   readonly #maxBytes: number;
   #pending = new Uint8Array(0);
