@@ -7,17 +7,6 @@ export interface CoreObject {
   readonly namespace: string;
   readonly name: string;
   readonly data: ReadonlyMap<string, Uint8Array>;
-  /** Where a key stands, for findings about what is in it. */
-  readonly document: ManifestDocument;
-}
-
-/** Field by which a value of `object` came in, as findings name it. */
-export function fieldOfKey(object: CoreObject, key: string): FieldPath {
-  for (const part of ['stringData', 'binaryData', 'data']) {
-    const values = object.document.value[part];
-    if (typeof values === 'object' && values !== null && Object.hasOwn(values, key)) return [part, key];
-  }
-  return ['data'];
 }
 
 const FIELDS = {
@@ -60,7 +49,7 @@ export function readCoreObject(
   readAll('binaryData', decodeBase64);
   readAll('stringData', text);
   const { namespace, name } = document;
-  return { object: { kind, namespace, name, data, document }, findings };
+  return { object: { kind, namespace, name, data }, findings };
 }
 
 function decodeBase64(text: string): Uint8Array | undefined {

@@ -1,4 +1,5 @@
 import { isMap, isScalar, isSeq, LineCounter, parseAllDocuments, visit, type Document, type Node } from 'yaml';
+import { API_VERSION } from '../api/names.ts';
 import type { Finding } from './findings.ts';
 import { formatPath, lineOfPath, objectName, type FieldPath, type ManifestDocument } from './manifest-document.ts';
 import type { ManifestFile } from './read-manifests.ts';
@@ -10,7 +11,6 @@ export interface LoadedManifests {
 }
 
 const OUR_GROUP = 'clientvpn.dev';
-const OUR_API_VERSION = `${OUR_GROUP}/v1alpha1`;
 const OUR_KINDS = ['ClientVpnEndpoint', 'TargetNetwork', 'Route', 'AuthorizationRule', 'IdentityProvider'];
 const CORE_KINDS = ['Secret', 'ConfigMap'];
 const MAX_ALIASES = 100;
@@ -163,8 +163,8 @@ function oneObject(
     report('warning', [], `skipped: ${apiVersion} ${kind} is not for Client VPN`);
     return [];
   }
-  if (ours && apiVersion !== OUR_API_VERSION) {
-    report('error', ['apiVersion'], `unknown version ${apiVersion}, expected ${OUR_API_VERSION}`);
+  if (ours && apiVersion !== API_VERSION) {
+    report('error', ['apiVersion'], `unknown version ${apiVersion}, expected ${API_VERSION}`);
     return [];
   }
   if (ours && !OUR_KINDS.includes(kind)) {

@@ -26,7 +26,6 @@ export interface Authenticator {
   authenticate(request: AuthenticationRequest, dialogue: LoginDialogue): Promise<AuthenticationVerdict>;
   /** Holds for the requests that come after it. */
   reconfigure(config: DataPlaneConfig): void;
-  totpSteps(): readonly UsedTotpStep[];
 }
 
 /**

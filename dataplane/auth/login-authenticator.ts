@@ -6,7 +6,6 @@ import {
   type Authenticator,
   type LoginDialogue,
   type PlainVerdict,
-  type UsedTotpStep,
 } from './authenticator.ts';
 import { checkCertificate, type CertificateIdentity } from './certificate.ts';
 import type { LocalProvider } from './local-provider.ts';
@@ -35,10 +34,6 @@ export class LoginAuthenticator implements Authenticator {
     this.#userLogin = identityProvider !== null;
     this.#revocation = new RevocationCheck(config.secrets.revocation);
     this.#local.setUsers(config.secrets.localUsers?.users ?? [], identityProvider?.mfa ? 'totp' : 'none');
-  }
-
-  totpSteps(): readonly UsedTotpStep[] {
-    return this.#local.usedTotpSteps();
   }
 
   async authenticate(request: AuthenticationRequest, { signal }: Pick<LoginDialogue, 'signal'>): Promise<PlainVerdict> {

@@ -1,6 +1,6 @@
 import type { PeerTraffic } from '../data-channel.ts';
 import { DropReason } from '../tunnel/drop-reason.ts';
-import { BATCH_SIZE_BUCKETS, Counter, type ThreadCounters } from '../tunnel/thread-counters.ts';
+import { Counter, type ThreadCounters } from '../tunnel/thread-counters.ts';
 
 /** Sums over all tunnel threads since their start. */
 export interface TunnelCounters {
@@ -9,17 +9,11 @@ export interface TunnelCounters {
   readonly traffic: Omit<PeerTraffic, 'lastReceived'>;
   /** By stage: how often it ran, and over how many packets in all. */
   readonly batches: Readonly<Record<string, { readonly runs: number; readonly packets: number }>>;
-  /** How many batches held at most `upTo` packets and more than the bucket before; Infinity for the last. */
-  readonly batchSizes: readonly { readonly upTo: number; readonly count: number }[];
   readonly strays: number;
-  readonly floats: number;
-  readonly icmpAnswers: number;
-  readonly pingsSent: number;
   readonly tcpAccepted: number;
   readonly tcpRefused: number;
   readonly tcpClosed: number;
   readonly controlRingFull: number;
-  readonly loopTurns: number;
   readonly acksSuperseded: number;
   /** The addon's counters by name; up to a quarter of a second old. */
   readonly native: Readonly<Record<string, number>>;
@@ -44,19 +38,11 @@ export function sumCounters(
       egressPackets: sumTraffic('egressPackets'),
     },
     batches: mapValues(STAGES, ({ runs, packets }) => ({ runs: native[runs] ?? 0, packets: native[packets] ?? 0 })),
-    batchSizes: [...BATCH_SIZE_BUCKETS, Infinity].map((upTo, bucket) => ({
-      upTo,
-      count: sum((thread) => thread.batches(bucket)),
-    })),
     strays: named(Counter.Strays),
-    floats: named(Counter.Floats),
-    icmpAnswers: named(Counter.IcmpAnswers),
-    pingsSent: named(Counter.PingsSent),
     tcpAccepted: named(Counter.TcpAccepted),
     tcpRefused: named(Counter.TcpRefused),
     tcpClosed: named(Counter.TcpClosed),
     controlRingFull: named(Counter.ControlRingFull),
-    loopTurns: named(Counter.LoopTurns),
     acksSuperseded: named(Counter.AcksSuperseded),
     native,
   };

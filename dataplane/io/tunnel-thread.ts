@@ -7,7 +7,7 @@ import type { ForwarderPort, InnerAccess, PeerEvent } from '../tunnel/forwarder-
 import { PacketBatch, PacketVerdict } from '../tunnel/packet-batch.ts';
 import { AddressOwners, PeerTable } from '../tunnel/peer-table.ts';
 import { WakePacing } from '../tunnel/wake-pacing.ts';
-import { Counter, ThreadCounters } from '../tunnel/thread-counters.ts';
+import { ThreadCounters } from '../tunnel/thread-counters.ts';
 import { ControlOutbox } from './control-outbox.ts';
 import type { NativeAddon } from './native-addon.ts';
 import { RecordKind, type RecordRing, STRAY_BYTES_MAX } from './ring-record.ts';
@@ -126,7 +126,6 @@ export class TunnelThread implements ForwarderPort {
       doorbell.wake();
       if (ready < 0) throw new InternalError(`Waiting failed: errno ${-ready}`);
       this.#now = this.#addon.monotonicMs();
-      this.#counters.count(Counter.LoopTurns);
       this.#applyVerbs();
       for (let i = 0; i < ready; i++) this.#serve(this.#tags[i], this.#events[i]);
       for (const ring of this.#in) this.#receiveRecords(ring);

@@ -139,9 +139,8 @@ export class ClientReceiver {
   }
 
   #finish(batch: PacketBatch, count: number, toOpen: number, transport: 'udp' | 'tcp'): void {
-    const { port, sealer, counters } = this.#parts;
+    const { port, sealer } = this.#parts;
     if (toOpen === 0) return;
-    counters.batch(toOpen);
     port.open(batch, count);
     this.#acks.reset();
     let toNetwork = 0;
@@ -185,7 +184,7 @@ export class ClientReceiver {
   }
 
   #noticeFloat(batch: PacketBatch, slot: number, peer: number): void {
-    const { peers, port, counters } = this.#parts;
+    const { peers, port } = this.#parts;
     const row = batch.source[slot];
     if (row === this.#knownRow && peer === this.#knownPeer) return;
     if (isSameRemote(batch.remoteWords, row, peers.remoteWords, peer)) {
@@ -196,7 +195,6 @@ export class ClientReceiver {
     if (this.#now - peers.lastFloatReport[peer] < FLOAT_REPORT_MS) return;
     if (!port.notifyFloat(peer, batch, row)) return;
     peers.lastFloatReport[peer] = this.#now;
-    counters.count(Counter.Floats);
   }
 
   #handlePayload(batch: PacketBatch, slot: number, peer: number): void {

@@ -23,9 +23,8 @@ export class NetworkReceiver {
 
   /** Slots as tunRead left them, or from other threads: verdict Pending, or ToClient where access was granted. */
   receive(batch: PacketBatch, count: number, now: number): void {
-    const { sealer, counters } = this.#parts;
+    const { sealer } = this.#parts;
     this.#now = now;
-    counters.batch(count);
     let toSend = 0;
     for (let slot = 0; slot < count; slot++) {
       this.#handlePacket(batch, slot);

@@ -4,7 +4,7 @@ import { DropReason } from './drop-reason.ts';
 import type { ForwarderPort } from './forwarder-port.ts';
 import { type PacketBatch, PacketVerdict } from './packet-batch.ts';
 import type { PeerTable } from './peer-table.ts';
-import { Counter, type ThreadCounters } from './thread-counters.ts';
+import type { ThreadCounters } from './thread-counters.ts';
 
 /** The way out to clients: picks the sending key, seals whole batches, and makes our own small packets. */
 export class Sealer {
@@ -56,7 +56,6 @@ export class Sealer {
       const next = this.#port.seal(batch, from, count, output);
       const sealed = output.count[0];
       if (sealed > 0) {
-        this.#counters.batch(sealed);
         this.#port.transmit(output, sealed);
       }
       // The addon consumes what can never fit, so this only guards against an endless loop.
@@ -75,7 +74,7 @@ export class Sealer {
     const at = slot * REPLY_SLOT_BYTES;
     this.#replies.bytes.set(PING_PAYLOAD, at);
     this.#replies.setPlain(slot, at, PING_PAYLOAD.length);
-    if (this.address(this.#replies, slot, peer, now)) this.#counters.count(Counter.PingsSent);
+    this.address(this.#replies, slot, peer, now);
   }
 
   /** Answers a client's packet with an ICMP error from `gateway`. */
@@ -92,7 +91,7 @@ export class Sealer {
     const at = slot * REPLY_SLOT_BYTES;
     const length = writeUnreachable(bytes, packet, gateway, code, extra, this.#replies.bytes, at);
     this.#replies.setPlain(slot, at, length);
-    if (this.address(this.#replies, slot, peer, now)) this.#counters.count(Counter.IcmpAnswers);
+    this.address(this.#replies, slot, peer, now);
   }
 
   /** Sends the pings and ICMP errors made since the last call. */

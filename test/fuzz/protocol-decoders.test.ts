@@ -161,7 +161,8 @@ const TARGETS: readonly FuzzTarget[] = [
       const kernel = new FakeTcpKernel();
       const frames = new TcpFrameReader(maxTcpPacketBytes(FakeTcpKernel.TUN_MTU)).push(input);
       const pieceBytes = 1 + (input[0] ?? 0);
-      for (let at = 0; at < input.length; at += pieceBytes) kernel.send(input.subarray(at, at + pieceBytes), 1, at * 1000);
+      for (let at = 0; at < input.length; at += pieceBytes)
+        kernel.send(input.subarray(at, at + pieceBytes), 1, at * 1000);
       kernel.transport.expire(Infinity);
       kernel.serve(Infinity);
       if (kernel.closed[0] === 'too many control frames at once') return;

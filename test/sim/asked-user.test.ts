@@ -12,7 +12,7 @@ const PAGE = 'https://login.example/l/token';
 type Judge = (request: AuthenticationRequest, dialogue: LoginDialogue) => Promise<AuthenticationVerdict>;
 
 function worldJudgedBy(authenticate: Judge, options: WorldOptions = {}): SimulatedWorld {
-  const authenticator: Authenticator = { authenticate, reconfigure: () => undefined, totpSteps: () => [] };
+  const authenticator: Authenticator = { authenticate, reconfigure: () => undefined };
   return new SimulatedWorld({ ...options, authenticator });
 }
 

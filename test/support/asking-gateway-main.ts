@@ -81,7 +81,6 @@ async function serve(): Promise<void> {
 function askingProvider(pageDone: Promise<unknown>): Authenticator {
   return {
     reconfigure: () => undefined,
-    totpSteps: () => [],
     async authenticate(request, dialogue) {
       switch (request.username) {
         case 'page':

@@ -82,8 +82,7 @@ export class FakeTcpKernel {
 
   #take(count: number): void {
     const { bytes, offset, length } = this.transport.batch;
-    for (let slot = 0; slot < count; slot++)
-      this.packets.push(bytes.slice(offset[slot], offset[slot] + length[slot]));
+    for (let slot = 0; slot < count; slot++) this.packets.push(bytes.slice(offset[slot], offset[slot] + length[slot]));
   }
 
   #read(into: Uint8Array, offset: number, length: number): number {

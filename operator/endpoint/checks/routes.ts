@@ -1,4 +1,4 @@
-import { automaticRouteName, ORIGIN_LABEL } from '../../../api/names.ts';
+import { API_VERSION, automaticRouteName, ORIGIN_LABEL } from '../../../api/names.ts';
 import type { ClientVpnEndpoint } from '../../../api/v1alpha1/generated/client-vpn-endpoint.ts';
 import type { Route } from '../../../api/v1alpha1/generated/route.ts';
 import type { TargetNetwork } from '../../../api/v1alpha1/generated/target-network.ts';
@@ -15,7 +15,7 @@ export function automaticRoutes(endpoint: ClientVpnEndpoint, networks: readonly 
 
 function automaticRoute(endpoint: ClientVpnEndpoint, network: TargetNetwork, cidr: string): Route {
   return {
-    apiVersion: 'clientvpn.dev/v1alpha1',
+    apiVersion: API_VERSION,
     kind: 'Route',
     metadata: {
       name: automaticRouteName(network.metadata.name, cidr),
