@@ -51,7 +51,8 @@ export class DataPlaneProcess {
   constructor(options: DataPlaneProcessOptions) {
     const { stdio, descriptors } = passOn(options);
     const [command, ...rest] = dataPlaneCommand();
-    const environment = { cwd: '/', env: childEnvironment() };
+    // In a session of its own it has no terminal: into root's, whoever takes it over could type.
+    const environment = { cwd: '/', env: childEnvironment(), detached: true };
     this.#child = options.enclosure.start(() => spawn(command, rest, { stdio, ...environment }));
     this.identity = identityOf(this.#child);
     this.#maxLineBytes = longestMessageBytes(options.start.config);

@@ -175,7 +175,8 @@ int64_t exported::tunOpen(Call& call) {
   request.ifr_flags = static_cast<short>(IFF_TUN | IFF_NO_PI | IFF_VNET_HDR | (multiQueue != 0 ? IFF_MULTI_QUEUE : 0));
   const int fd = ::open("/dev/net/tun", O_RDWR | O_NONBLOCK | O_CLOEXEC);
   if (fd < 0) return call.systemError("/dev/net/tun", errno);
-  const bool made = ioctl(fd, TUNSETIFF, &request) == 0;
+  // One without an owner is everybody's who can open the device: a queue more reads what is for clients, and sends as them.
+  const bool made = ioctl(fd, TUNSETIFF, &request) == 0 && ioctl(fd, TUNSETOWNER, 0) == 0;
   if (made && enableOffloads(fd, facts)) return 0;
   call.systemError(made ? "TUNSETOFFLOAD" : "TUNSETIFF", errno);
   return ::close(fd);

@@ -26,6 +26,9 @@ import { StockClient } from '../support/stock-client.ts';
 import { waitFor } from '../support/wait.ts';
 
 const skip = skipWithoutNamespaces();
+/** TUNSETIFF for one more queue of a multi-queue TUN with virtio-net headers. */
+const ATTACH_QUEUE =
+  'open(F, "+<", "/dev/net/tun") && ioctl(F, 0x400454ca, pack("a16 S x22", $ARGV[0], 0x5101)) or die "$!\\n"';
 const MANIFESTS = { 'all.yaml': yamlOf(endpoint(), targetNetwork(), rule('192.168.0.0/24')) };
 
 function lab(t: TestContext, clients = 1): Lab {
@@ -61,6 +64,12 @@ function dataPlanePid(gateway: Gateway): number {
     readonly dataPlane: { readonly pid: number };
   };
   return record.dataPlane.pid;
+}
+
+function standingOf(pid: number): { readonly parent: number; readonly terminal: number } {
+  const stat = readFileSync(`/proc/${pid}/stat`, 'latin1');
+  const fields = stat.slice(stat.lastIndexOf(')') + 2).split(' ');
+  return { parent: Number(fields[1]), terminal: Number(fields[4]) };
 }
 
 for (const signal of ['SIGTERM', 'SIGINT'] as const) {
@@ -246,6 +255,37 @@ test('the data plane has no user, capability or privilege left', { skip }, async
     assert.match(status, new RegExp(`^${set}:\t0+$`, 'm'));
   assert.match(status, /^NoNewPrivs:\t1$/m);
   assert.match(status, /^NSpid:\t\d+\t1$/m, 'it sees no other process');
+});
+
+test('the data plane has no terminal, also where its parent has one', { skip }, async (t) => {
+  const through = ['sh', '-c', 'exec script --quiet --return --command "$*" /dev/null', 'sh'];
+  const gateway = await running(t, { lab: lab(t), manifests: MANIFESTS, through });
+  const child = dataPlanePid(gateway);
+  const { parent, terminal } = standingOf(child);
+  try {
+    assert.equal(terminal, 0);
+    assert.notEqual(standingOf(parent).terminal, 0);
+  } finally {
+    process.kill(parent, 'SIGTERM');
+  }
+  assert.equal(await gateway.exited(), 0);
+});
+
+test('nobody but root can attach to the TUN, even where everybody may open the device', { skip }, async (t) => {
+  const world = lab(t);
+  const gateway = await running(t, { lab: world, manifests: MANIFESTS });
+  const { tun } = gatewayNames(gateway.stateDir);
+  world.gateway.ip('tuntap add dev free0 mode tun multi_queue vnet_hdr');
+  const device = join(world.folder, 'tun');
+  execFileSync('mknod', ['-m', '666', device, 'c', '10', '200']);
+  const attach = (name: string): string =>
+    world.gateway.run(
+      ...['unshare', '--mount', 'sh', '-c', `mount --bind ${device} /dev/net/tun && exec "$0" "$@"`],
+      ...['setpriv', '--reuid=65534', '--regid=65534', '--clear-groups', '--inh-caps=-all', '--bounding-set=-all'],
+      ...['perl', '-e', ATTACH_QUEUE, name],
+    ).stderr;
+  assert.match(attach(tun), /Operation not permitted/);
+  assert.equal(attach('free0'), '', 'one without an owner takes anybody');
 });
 
 test('nobody but root can read the memory of the two processes, and no core dump holds it', { skip }, async (t) => {
