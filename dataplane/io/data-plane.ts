@@ -87,6 +87,7 @@ export class DataPlane {
       config,
       timers: { ...DEFAULT_TIMERS, ...start.timers },
       threads: tunnel.threads,
+      slots: tunnel.slots,
       random: (count) => random.take(count),
       wallClock: Date.now,
       memory,

@@ -44,12 +44,13 @@ export interface TunnelHostOptions {
  */
 export class TunnelHost implements DataChannel {
   readonly threads: number;
+  /** Peers that each thread has room for. */
+  readonly slots: number;
   readonly #options: TunnelHostOptions;
   readonly #addon: NativeAddon;
   readonly #links: SharedLinks;
   readonly #workers: readonly TunnelThreadHandle[];
   readonly #inbox: ControlInbox;
-  readonly #slots: number;
   readonly #peers = new Map<number, HostPeer>();
   readonly #remotes = new Map<string, number>();
   readonly #policyWaits: PolicyWait[] = [];
@@ -84,8 +85,8 @@ export class TunnelHost implements DataChannel {
     this.#addon = options.addon ?? loadAddon();
     const maxPeers = options.maxPeers ?? Math.min(prefixSize(options.clientCidr), PEERS_MAX);
     // Any thread may get all TCP peers, and a freed id rests for a minute before it is used again.
-    this.#slots = 2 * maxPeers + SPARE_SLOTS;
-    this.#links = makeSharedLinks(this.#addon, threads, this.#slots, options.clientCidr);
+    this.slots = 2 * maxPeers + SPARE_SLOTS;
+    this.#links = makeSharedLinks(this.#addon, threads, this.slots, options.clientCidr);
     this.#inbox = new ControlInbox({
       addon: this.#addon,
       links: this.#links,
@@ -106,7 +107,7 @@ export class TunnelHost implements DataChannel {
         tunMtu: options.tunMtu,
         gatewayAddress: options.gatewayAddress,
         clientCidr: options.clientCidr,
-        slots: this.#slots,
+        slots: this.slots,
         maxConnections: maxPeers + SPARE_CONNECTIONS,
         shared: this.#links,
       };
@@ -121,12 +122,8 @@ export class TunnelHost implements DataChannel {
   // ---- verbs ----
 
   newPeer(peer: PeerRecord): void {
-    if (Math.floor(peer.peerId / this.threads) >= this.#slots) {
-      // More churn than there are slots: this one client is told to come again, nobody else notices.
-      const { peerId, generation } = peer;
-      queueMicrotask(() => this.#listener({ kind: 'keepaliveLost', peerId, generation }));
-      return;
-    }
+    if (Math.floor(peer.peerId / this.threads) >= this.slots)
+      throw new InternalError(`There is no slot for peer ${peer.peerId}`);
     this.deletePeer(peer.peerId);
     const remoteKey = peer.transport.kind === 'udp' ? keyOfRemote(peer.transport.remote) : null;
     if (remoteKey !== null) this.#remotes.set(remoteKey, peer.peerId);
@@ -230,7 +227,7 @@ export class TunnelHost implements DataChannel {
   traffic(peerId: number): PeerTraffic | undefined {
     const slot = Math.floor(peerId / this.threads);
     const worker = this.#workerOf(peerId);
-    if (slot >= this.#slots || worker.traffic[slot * TRAFFIC_FIELDS + Traffic.LastReceived] === 0) return undefined;
+    if (slot >= this.slots || worker.traffic[slot * TRAFFIC_FIELDS + Traffic.LastReceived] === 0) return undefined;
     const peer = this.#peers.get(peerId);
     // What stands there until the thread has made the new peer is its predecessor's.
     if (peer !== undefined && peer.madeBy > worker.applied) return NO_TRAFFIC;
@@ -241,7 +238,7 @@ export class TunnelHost implements DataChannel {
     return sumCounters(
       this.#addon.counterNames(),
       this.#workers.map((worker) => worker.counters),
-      this.#workers.map((worker) => readTraffic(worker.traffic, this.#slots)),
+      this.#workers.map((worker) => readTraffic(worker.traffic, this.slots)),
     );
   }
 

@@ -9,6 +9,8 @@ export interface EngineOptions {
   readonly timers: EngineTimers;
   /** Tunnel threads, a power of two: peer id = slot × threads + thread. */
   readonly threads: number;
+  /** Peers that each of them has room for. */
+  readonly slots: number;
   /** Cryptographically strong bytes. */
   readonly random: (bytes: number) => Uint8Array;
   /** Milliseconds since 1970: cookies, wrap packet ids, key ages, times people read. */

@@ -38,6 +38,17 @@ test('[P83] acknowledges EXIT and forgets the session 5 s later, however often i
   assertNothingHeld(world);
 });
 
+test('somebody who logs in and out without end takes no ids beyond what the tunnel threads have room for', () => {
+  const world = new SimulatedWorld({ slots: 8 });
+  for (let login = 0; login < 30; login += 1) {
+    const client = world.connect();
+    const ids = [...world.tunnel.peers.keys()];
+    assert.ok(ids.length === 1 && ids[0] < 8, String(ids));
+    client.handle({ kind: 'controlText', text: 'EXIT' });
+    world.advance(100);
+  }
+});
+
 test('an exit notice of the data channel ends the session at once', () => {
   const world = new SimulatedWorld();
   const client = world.connect({ config: { protocolBits: 6 } });

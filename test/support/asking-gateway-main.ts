@@ -57,6 +57,7 @@ async function serve(): Promise<void> {
       config: dataPlaneConfig(),
       timers: TIMERS,
       threads: 1,
+      slots: tunnel.slots,
       random: (bytes) => new Uint8Array(randomBytes(bytes)),
       wallClock: Date.now,
       memory: { leases: [], totpSteps: [] },

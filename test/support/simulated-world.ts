@@ -34,6 +34,7 @@ export interface WorldOptions {
   readonly timers?: Partial<EngineTimers>;
   readonly limits?: Partial<EngineLimits>;
   readonly threads?: number;
+  readonly slots?: number;
   readonly memory?: DataPlaneMemory;
   readonly noise?: Noise;
   readonly seed?: number;
@@ -94,6 +95,7 @@ export class SimulatedWorld {
       config: options.config ?? dataPlaneConfig(),
       timers: { ...TIMERS, ...options.timers },
       threads: options.threads ?? 1,
+      slots: options.slots ?? 1_024,
       random: (count) => randomBytesFrom(this.random, count),
       wallClock: () => this.clock.unixMs,
       memory: options.memory ?? { leases: [], totpSteps: [] },
