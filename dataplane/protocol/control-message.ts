@@ -7,10 +7,14 @@ export type ClientMessage =
   | { readonly kind: 'pushRequest' }
   | { readonly kind: 'exit' }
   | { readonly kind: 'challengeResponse'; readonly response: string }
-  | { readonly kind: 'ignored'; readonly reason: 'unknown' | 'unprintable' | 'too-long' | 'malformed' };
+  | { readonly kind: 'ignored'; readonly reason: IgnoredReason };
+
+export type IgnoredReason = 'unknown' | 'unprintable' | 'too-long' | 'malformed' | 'too-many';
 
 /** What is acted on is a quarter of this at most; a client that has no verdict yet can have no more kept. */
 const MAX_CLIENT_MESSAGE_BYTES = 4_096;
+/** In one record. Stock clients send a message in each. */
+const MAX_MESSAGES_AT_ONCE = 32;
 const MAX_CHALLENGE_RESPONSE_CHARACTERS = 1024;
 const MAX_REASON_CHARACTERS = 200;
 const LINE_FEED = 10;
@@ -25,7 +29,13 @@ export class ControlMessageReader {
   push(bytes: Uint8Array): readonly ClientMessage[] {
     const messages: ClientMessage[] = [];
     let start = 0;
-    for (let end = bytes.indexOf(0); end >= 0; end = bytes.indexOf(0, start)) {
+    for (let ended = 0, end = bytes.indexOf(0); end >= 0; ended += 1, end = bytes.indexOf(0, start)) {
+      // A record of one-letter messages would cost a thousand times what its bytes do: of the others none is looked at.
+      if (ended === MAX_MESSAGES_AT_ONCE) {
+        messages.push({ kind: 'ignored', reason: 'too-many' });
+        start = bytes.lastIndexOf(0) + 1;
+        break;
+      }
       this.#keep(bytes.subarray(start, end));
       const message = this.#take();
       if (message !== undefined) messages.push(message);

@@ -48,6 +48,9 @@ export interface EngineLimits {
   /** Control messages of a connected client, per second and in one burst. */
   readonly messagesPerSecond: number;
   readonly messagesBurst: number;
+  /** Control packets of one UDP client; a TCP client is not read as fast. */
+  readonly controlPacketsPerSecond: number;
+  readonly controlPacketsBurst: number;
   /** A renewal that failed is tried again after this long. */
   readonly renewalRetryMs: number;
   /** Repeated PUSH_REQUESTs are not answered again for this long. */
@@ -84,6 +87,8 @@ export const DEFAULT_LIMITS: EngineLimits = {
   clientKeyLifetimeS: null,
   messagesPerSecond: 10,
   messagesBurst: 50,
+  controlPacketsPerSecond: 128,
+  controlPacketsBurst: 512,
   renewalRetryMs: 60_000,
   pushRepeatMs: 30_000,
   handshakeBytes: 64 * 1024 * 1024,

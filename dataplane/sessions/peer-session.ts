@@ -22,6 +22,7 @@ export function startPeer(state: EngineState, remote: Remote, start: SessionStar
     remote,
     now: state.now,
     messageLimit: new TokenBucket(limits.messagesPerSecond, limits.messagesBurst),
+    packetLimit: new TokenBucket(limits.controlPacketsPerSecond, limits.controlPacketsBurst),
   });
   peer.attach(
     new Session({

@@ -65,6 +65,7 @@ export interface ClientWords {
 export class Peer {
   readonly connectionId: string;
   readonly messageLimit: TokenBucket;
+  readonly packetLimit: TokenBucket;
   readonly startedAt: number;
   remote: Remote;
   phase: PeerPhase = 'opening';
@@ -100,11 +101,13 @@ export class Peer {
     readonly remote: Remote;
     readonly now: number;
     readonly messageLimit: TokenBucket;
+    readonly packetLimit: TokenBucket;
   }) {
     this.connectionId = options.connectionId;
     this.remote = options.remote;
     this.startedAt = options.now;
     this.messageLimit = options.messageLimit;
+    this.packetLimit = options.packetLimit;
   }
 
   /** Session and peer know each other; the session comes second. */

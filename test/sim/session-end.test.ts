@@ -1,5 +1,6 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
+import { Opcode, opcodeOf } from '../../dataplane/protocol/opcode.ts';
 import { GOODBYE_MS } from '../../standalone/stop-limits.ts';
 import { dataPlaneConfig } from '../support/data-plane-configs.ts';
 import type { SimulatedClient } from '../support/simulated-client.ts';
@@ -376,6 +377,20 @@ test('hears no more than 10 messages a second after a burst of 50', () => {
   const { drops } = world.engine.stats();
   assert.ok((drops.get('control-message-unknown') ?? 0) <= 61);
   assert.ok((drops.get('control-message-limit') ?? 0) >= 19);
+});
+
+test('one session’s control packets beyond 128 a second are not looked at, and it goes on', () => {
+  const world = new SimulatedWorld();
+  const client = world.connect();
+  const message = client.sent.find((bytes) => opcodeOf(bytes[0]) === Opcode.ControlV1) ?? new Uint8Array(0);
+  const { length } = world.transmitted;
+  for (let again = 0; again < 2_000; again += 1) world.receive(client.remote, message);
+  assert.ok(world.transmitted.length - length <= 512, 'each is acknowledged again');
+  assert.ok((world.engine.stats().drops.get('control-packet-limit') ?? 0) >= 1_488);
+  world.advance(10_000);
+  client.handle({ kind: 'controlText', text: 'EXIT' });
+  world.advance(100);
+  assert.deepEqual(endReasons(world), ['client exit']);
 });
 
 test('leases survive a restart', () => {

@@ -59,6 +59,17 @@ test('unknown and empty messages are not acted on', () => {
   ]);
 });
 
+test('of more messages than anybody has to say at once the first are looked at, and what follows the last', () => {
+  const many = read(`${'EXIT\0'.repeat(32)}${'a\0'.repeat(100)}PUSH_`, 'REQUEST\0');
+  assert.equal(many.length, 34);
+  assert.deepEqual(many.slice(31), [
+    { kind: 'exit' },
+    { kind: 'ignored', reason: 'too-many' },
+    { kind: 'pushRequest' },
+  ]);
+  assert.deepEqual(read('\0'.repeat(16_384), 'EXIT\0'), [{ kind: 'ignored', reason: 'too-many' }, { kind: 'exit' }]);
+});
+
 test('writes the pending messages with and without keywords', () => {
   assert.equal(authPendingMessage(180), 'AUTH_PENDING,timeout 180');
   assert.equal(authPendingMessage(null), 'AUTH_PENDING');
