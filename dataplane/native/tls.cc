@@ -16,7 +16,7 @@ constexpr char kCiphers[] =
     "ECDHE-RSA-AES128-GCM-SHA256:ECDHE-ECDSA-CHACHA20-POLY1305:ECDHE-RSA-CHACHA20-POLY1305";
 constexpr char kGroups[] = "X25519:P-256:P-384";
 constexpr const char* kExportLabels[] = {"EXPORTER-OpenVPN-datakeys", "EXPORTER-OpenVPN-dynamic-tls-crypt"};
-constexpr int kChainMost = 10;
+constexpr int kChainMost = 10, kUnknownKeyBitsMost = 4096;
 constexpr long kCertificatesMost = 32768;  // bytes: parsed they take twenty times as many, before anybody is known
 constexpr size_t kIdleBytes = 1024;  // what an empty BIO may keep for the next record
 enum State : int64_t { kMore = 0, kHandshakeDone = -1, kClosed = -2, kFailed = -3 };  // TlsState of native-addon.ts
@@ -78,10 +78,23 @@ bool useAuthorities(SSL_CTX* context, const Bytes& pem) {
   return endedWell() && count > 0;
 }
 
+// Whether it costs little to check the signature of a handshake by a key that nobody vouches for. An RSA exponent as long as
+// the modulus, which OpenSSL refuses from 3,072 bits up only, takes as much as fifteen handshakes.
+bool isCheap(X509* certificate) {
+  const EVP_PKEY* key = certificate != nullptr ? X509_get0_pubkey(certificate) : nullptr;
+  if (key == nullptr || EVP_PKEY_get_bits(key) > kUnknownKeyBitsMost) return false;
+  if (EVP_PKEY_is_a(key, "RSA") != 1 && EVP_PKEY_is_a(key, "RSA-PSS") != 1) return true;
+  BIGNUM* exponent = nullptr;
+  const bool isShort = EVP_PKEY_get_bn_param(key, "e", &exponent) == 1 && BN_num_bits(exponent) <= 64;
+  BN_free(exponent);
+  return isShort;
+}
+
 // The verdict is read after the handshake, so that the client can be told. Where the first fault ends the verification,
 // no signature is looked at below an unknown authority: a stranger's hundred certificates took half a second.
 int verify(X509_STORE_CTX* store, void*) {
-  return X509_verify_cert(store) == 1 || X509_STORE_CTX_get_error(store) != X509_V_OK;
+  if (X509_verify_cert(store) == 1) return 1;
+  return X509_STORE_CTX_get_error(store) != X509_V_OK && isCheap(X509_STORE_CTX_get0_cert(store));
 }
 
 bool configure(SSL_CTX* context) {

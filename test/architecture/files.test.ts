@@ -6,7 +6,7 @@ import { isGenerated, listFiles, readSources, ROOT, SOURCE_FOLDERS } from '../su
 import { isUnder, PURE_FOLDERS, TOOLS } from './import-rules.ts';
 
 const FILE_LINES = 450;
-const NATIVE_LINES = 1970;
+const NATIVE_LINES = 1990;
 
 const sources = readSources();
 const ours = [...sources, ...readSources(['test'])].filter(

@@ -65,17 +65,42 @@ export async function mint(options: MintOptions): Promise<TestCertificate> {
   return { certificatePem: `${certificate.toString('pem')}\n`, keyPem };
 }
 
-/** Mints an RSA certificate with clientAuth and serverAuth; self-signed CA without an issuer. */
-export function mintRsa(options: { commonName: string; bits: number; issuer?: TestCertificate }): TestCertificate {
+interface RsaKeys {
+  readonly publicKey: forge.pki.rsa.PublicKey;
+  readonly privateKey: forge.pki.rsa.PrivateKey;
+}
+
+function rsaKeys(bits: number): RsaKeys {
   const generated = generateKeyPairSync('rsa', {
-    modulusLength: options.bits,
+    modulusLength: bits,
     publicKeyEncoding: { type: 'spki', format: 'pem' },
     privateKeyEncoding: { type: 'pkcs1', format: 'pem' },
   });
-  const keys = {
+  return {
     publicKey: forge.pki.publicKeyFromPem(generated.publicKey),
     privateKey: forge.pki.privateKeyFromPem(generated.privateKey),
   };
+}
+
+/** Exponents change places: quick to sign with, slow to check. */
+function swapped({ privateKey: { n, e, d, p, q, qInv } }: RsaKeys): RsaKeys {
+  const one = forge.jsbn.BigInteger.ONE;
+  const [dP, dQ] = [p, q].map((prime) => e.mod(prime.subtract(one)));
+  return {
+    publicKey: forge.pki.rsa.setPublicKey(n, d),
+    privateKey: forge.pki.rsa.setPrivateKey(n, d, e, p, q, dP, dQ, qInv),
+  };
+}
+
+/** Mints an RSA certificate with clientAuth and serverAuth; self-signed CA without an issuer. */
+export function mintRsa(options: {
+  readonly commonName: string;
+  readonly bits: number;
+  readonly issuer?: TestCertificate;
+  readonly exponent?: 'long';
+}): TestCertificate {
+  const usual = rsaKeys(options.bits);
+  const keys = options.exponent === 'long' ? swapped(usual) : usual;
   const certificate = forge.pki.createCertificate();
   certificate.publicKey = keys.publicKey;
   certificate.serialNumber = '01';

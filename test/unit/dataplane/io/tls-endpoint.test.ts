@@ -168,6 +168,21 @@ suite('TLS endpoint', () => {
     assert.equal(certificate?.authorizationError, 'UNABLE_TO_GET_ISSUER_CERT_LOCALLY');
   });
 
+  test('no signature is checked by a stranger’s key that makes it costly, and one that an authority vouches for works', async () => {
+    const longExponent = { commonName: 'eve', bits: 2048, exponent: 'long' } as const;
+    const pair = pairWith(authority.certificatePem);
+    for (const [id, stranger] of [mintRsa(longExponent), mintRsa({ commonName: 'eve', bits: 4104 })].entries()) {
+      pair.connect(id, optionsFor('TLSv1.3', stranger));
+      assert.equal((await pair.next(id, 'tlsFailed')).reason, 'ERR_SSL_CERTIFICATE_VERIFY_FAILED');
+    }
+    const rsaAuthority = mintRsa({ commonName: 'RSA CA', bits: 2048 });
+    const { ready } = await pairWith(rsaAuthority.certificatePem).handshake(
+      9,
+      optionsFor('TLSv1.3', mintRsa({ ...longExponent, issuer: rsaAuthority })),
+    );
+    assert.equal(ready.certificate?.authorizationError, null);
+  });
+
   test('certificates come as they are, not compressed, and are bounded', async () => {
     const pair = pairWith(authority.certificatePem);
     let sent = 0;
