@@ -6,12 +6,16 @@ import { PacketBatch } from '../tunnel/packet-batch.ts';
 import { ControlQueue } from './control-queue.ts';
 import { GRO_SEGMENTS_MAX, type NativeAddon, RECEIVE_REGION_BYTES } from './native-addon.ts';
 import { ResetGate } from './reset-gate.ts';
+import { STRAY_BYTES_MAX } from './ring-record.ts';
 
 /** Datagrams read before the event loop gets its turn again: floods must not starve TLS and timers. */
 const TURN_BUDGET = 1_024;
 
 /** Of one receive call; with GRO a message may be many datagrams. */
 const MESSAGES = 16;
+
+/** A byte more than anybody takes, so that what is too long still shows. Thousands may have to wait. */
+const KEPT_BYTES = STRAY_BYTES_MAX + 1;
 
 /** In a row. An error that was waiting, as `ss --kill` leaves one, is taken by being read; what stays ends the process. */
 const FAILURES_MOST = 16;
@@ -108,7 +112,7 @@ export class ControlSocket {
         if (!this.#gate.admits(length[slot] === 0 ? undefined : bytes[offset[slot]], now)) continue;
         const row = source[slot] * SOCKET_ADDRESS_BYTES;
         const wire = remotes.slice(row, row + SOCKET_ADDRESS_BYTES);
-        this.#queue.push(wire, bytes.slice(offset[slot], offset[slot] + length[slot]));
+        this.#queue.push(wire, bytes.slice(offset[slot], offset[slot] + Math.min(length[slot], KEPT_BYTES)));
       }
       // Fewer than one call takes: the socket is empty, or the event loop says so again.
       if (count < MESSAGES) break;

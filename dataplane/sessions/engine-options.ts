@@ -81,7 +81,7 @@ export const DEFAULT_LIMITS: EngineLimits = {
   startsUnlimitedMost: 300,
   startsPerSecond: 200,
   startsBurst: 200,
-  // At 200 a second the last of them has 20 s of its 60 left for the handshake. 40 MB at most, and 15 as a rule.
+  // At 200 a second the last of them has 20 s of its 60 left for the handshake. 66 MB at most, and 15 as a rule.
   waitingStarts: 8_000,
   waitingMs: 45_000,
   clientKeyLifetimeS: null,

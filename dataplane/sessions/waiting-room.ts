@@ -1,3 +1,4 @@
+import { decodeControlHeader } from '../protocol/control-packet.ts';
 import { isSameSessionId, type SessionStart } from './admission.ts';
 import type { Instant, Remote } from './engine-io.ts';
 import { networkOf } from './rate-limit.ts';
@@ -54,7 +55,8 @@ export class WaitingRoom {
     const queue = this.#queues.get(networkOf(address));
     const entry = queue?.get(key);
     if (queue === undefined || entry === undefined) return false;
-    if (!isSameSessionId(entry.start.peerSessionId, bytes.subarray(1, 9))) return false;
+    const head = decodeControlHeader(bytes);
+    if (!head.ok || !isSameSessionId(entry.start.peerSessionId, head.header.sessionId)) return false;
     if (entry.packets.length < PACKETS_MOST) queue.set(key, { ...entry, packets: [...entry.packets, bytes.slice()] });
     return true;
   }

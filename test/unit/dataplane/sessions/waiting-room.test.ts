@@ -99,3 +99,12 @@ test('who is forgotten is not next, nor counted', () => {
   room.clear();
   assert.deepEqual([room.size, room.take(0 as Instant)], [0, undefined]);
 });
+
+test('what is no control packet, or longer than one may be, is not kept for anybody', () => {
+  const room = roomWith(waiting('10.0.0.1'));
+  const { remote } = waiting('10.0.0.1');
+  for (const bytes of [Uint8Array.of(0xff, ...SESSION_ID), new Uint8Array(2_049).fill(0x20).fill(7, 1)])
+    assert.equal(room.hear(remote, bytes), false);
+  assert.equal(room.hear(remote, packet(1)), true);
+  assert.equal(room.take(0 as Instant)?.packets.length, 2);
+});
