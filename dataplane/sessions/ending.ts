@@ -17,7 +17,7 @@ export function endPeer(state: EngineState, peer: Peer, reason: string, farewell
   peer.sessionEndsAt = Infinity;
   peer.restartAt = Infinity;
   peer.authToken = null;
-  state.peers.settleOpening(peer);
+  state.peers.failOpening(peer);
   state.tcp.finish(peer.remote.key);
   state.touch(peer);
   if (farewell !== null) peer.session.sayFarewell(farewell);

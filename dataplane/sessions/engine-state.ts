@@ -63,7 +63,7 @@ export class EngineState {
       limits: this.limits,
       random: options.random,
       wallClock: options.wallClock,
-      handshakes: () => (this.peers.openingCount < this.#unlimitedStarts ? 'few' : 'many'),
+      handshakes: () => (this.peers.unconnectedCount < this.#unlimitedStarts ? 'few' : 'many'),
     });
   }
 

@@ -21,7 +21,9 @@ export class PeerTable {
   readonly #byConnection = new Map<string, Peer>();
   /** Oldest first. */
   readonly #opening = new Set<Peer>();
-  /** How many of them each network has. */
+  /** Opened, came to nothing, and stay to have their packets acknowledged. */
+  readonly #failed = new Set<Peer>();
+  /** How many of those that are opening each network has. */
   readonly #openingPerNetwork = new Tally();
 
   /** Every peer that is not closed. */
@@ -43,6 +45,11 @@ export class PeerTable {
 
   get openingCount(): number {
     return this.#opening.size;
+  }
+
+  /** Sessions that have begun and are no connections: what a new one competes with for memory and for the control thread. */
+  get unconnectedCount(): number {
+    return this.#opening.size + this.#failed.size;
   }
 
   /** Who makes room when there are too many. */
@@ -79,7 +86,7 @@ export class PeerTable {
     const entry = this.#entry(peer.remote.key);
     if (entry.opening === peer) entry.opening = undefined;
     entry.connected = peer;
-    this.settleOpening(peer);
+    this.#settleOpening(peer);
     this.#byPeerId.set(peerId, peer);
     const same = this.#byIdentity.get(identityKey);
     if (same === undefined) this.#byIdentity.set(identityKey, [peer]);
@@ -87,8 +94,8 @@ export class PeerTable {
   }
 
   /** The peer no longer counts as opening; it may still be found by its address. */
-  settleOpening(peer: Peer): void {
-    if (this.#opening.delete(peer)) this.#openingPerNetwork.remove(networkOf(peer.remote.address));
+  failOpening(peer: Peer): void {
+    if (this.#settleOpening(peer)) this.#failed.add(peer);
   }
 
   /** Moves a connected peer to an address that holds no other connected peer. */
@@ -112,7 +119,8 @@ export class PeerTable {
   remove(peer: Peer): void {
     this.#leave(peer, peer.remote.key);
     this.#byConnection.delete(peer.connectionId);
-    this.settleOpening(peer);
+    this.#settleOpening(peer);
+    this.#failed.delete(peer);
   }
 
   setTls(tls: TlsId, peer: Peer): void {
@@ -148,6 +156,12 @@ export class PeerTable {
 
   byConnectionId(connectionId: string): Peer | undefined {
     return this.#byConnection.get(connectionId);
+  }
+
+  #settleOpening(peer: Peer): boolean {
+    const wasOpening = this.#opening.delete(peer);
+    if (wasOpening) this.#openingPerNetwork.remove(networkOf(peer.remote.address));
+    return wasOpening;
   }
 
   #entry(key: string): AddressEntry {

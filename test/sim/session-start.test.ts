@@ -197,6 +197,19 @@ for (const { startsUnlimitedMost, started, why } of [
   });
 }
 
+test('handshakes that fail at once count as under way until they are forgotten', () => {
+  const limits = { startsUnlimitedMost: 10, startsPerSecond: 1, startsBurst: 1 };
+  const world = new SimulatedWorld({ config: dataPlaneConfig({ snapshot: { maxConnections: 160 } }), limits });
+  for (let network = 1; network <= 40; network += 1)
+    world.client({ address: `192.0.${network}.1`, tls: { manner: 'old-version' } }).start();
+  world.advance(500);
+  assert.equal(openingCount(world), 0);
+  assert.equal(world.eventsOf('handshakeFailed').length, 11);
+  assert.equal(world.engine.stats().waiting, 29);
+  world.advance(6_000);
+  assert.ok(world.engine.stats().waiting < 20, 'and then others have their turn');
+});
+
 test('acknowledgements ride on what TLS answers, and go alone at the end of the turn when it says nothing', () => {
   const world = new SimulatedWorld();
   const client = world.connect();

@@ -52,5 +52,5 @@ test('of a datagram as large as they come no more is kept than shows that it is 
   await waitFor('both', () => kept.length === 2);
   sender.close();
   socket.close();
-  assert.deepEqual(kept.map(({ buffer }) => buffer.byteLength).sort(), [1_250, 4_097]);
+  assert.deepEqual(new Set(kept.map(({ buffer }) => buffer.byteLength)), new Set([1_250, 4_097]));
 });
