@@ -354,11 +354,18 @@ export class TunnelThread implements ForwarderPort {
     if (!this.#control.unowned(batch, slot)) this.#counters.drop(DropReason.RingFull);
   }
 
-  /** What finds no room is lost, as on any full link: the reliability layer sends it again. */
+  /**
+   * A datagram that finds no room is lost, as on any full link: the reliability layer sends it again. Nobody repeats a frame of
+   * a stream, so its client is to come again at once instead of waiting for an answer until its patience ends.
+   */
   passControl(batch: PacketBatch, slot: number, connection: number, standing: 'known' | 'stranger'): void {
-    const id = connection < 0 ? undefined : this.#tcp?.idAt(connection);
-    if (id === undefined) this.#control.datagram(batch, slot, standing);
-    else this.#control.frame(batch, slot, id, standing);
+    if (connection < 0) {
+      this.#control.datagram(batch, slot, standing);
+      return;
+    }
+    const id = this.#tcp?.idAt(connection);
+    if (id === undefined || this.#control.frame(batch, slot, id, standing)) return;
+    this.closeStream(connection, 'control thread behind');
   }
 
   notify(event: PeerEvent, peer: number, keyId: number): boolean {

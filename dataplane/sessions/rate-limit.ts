@@ -50,12 +50,11 @@ export class NetworkLimit {
     return true;
   }
 
-  /** What was taken turned out to be no flood. */
+  /** What the network took turned out to be no flood. The total stays: one proof of an address may be shown many times. */
   refund(address: string, now: number): void {
     this.#turn(now);
     const cell = this.#cell(address);
     if (this.#counts[cell] > 0) this.#counts[cell] -= 1;
-    if (this.#taken > 0) this.#taken -= 1;
   }
 
   #turn(now: number): void {

@@ -129,6 +129,32 @@ inPrivateNetwork(import.meta.filename, () => {
       assert.deepEqual(stream.frames, [Uint8Array.of(0x40, 9, 9), new Uint8Array(1200).fill(0x20)]);
     }));
 
+  test('a stream whose control frame finds no room ends, and no other loses one', async () => {
+    await using lab = await TunnelLab.start({ threads: 1, transport: 'tcp' });
+    const streams = Array.from({ length: 60 }, () => new Stream(lab.port));
+    const opened = (): number => lab.notifications.filter(({ kind }) => kind === 'tcpOpened').length;
+    await waitFor('all streams', () => opened() === streams.length);
+    const control = new Uint8Array(1_200).fill(0x38);
+    for (const stream of streams) stream.send(...Array.from({ length: 40 }, () => control));
+    // Here runs what reads the rings.
+    Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, 1_000);
+    const heard = new Map<number, number>();
+    const ended = new Set<number>();
+    await waitFor('a word on every stream', () => {
+      for (const notification of lab.notifications.splice(0)) {
+        if (notification.kind === 'tcpClosed') {
+          assert.equal(notification.reason, 'control thread behind');
+          ended.add(notification.connection);
+        } else if (notification.kind === 'controlPacket' && notification.connection !== null)
+          heard.set(notification.connection, (heard.get(notification.connection) ?? 0) + 1);
+      }
+      const whole = [...heard].filter(([connection, count]) => count === 40 && !ended.has(connection));
+      return whole.length + ended.size === streams.length;
+    });
+    assert.ok(ended.size > 0 && ended.size < streams.length, `${ended.size} ended`);
+    for (const stream of streams) stream.socket.destroy();
+  });
+
   test('[P73] data before there is a peer goes nowhere and closes nothing', async () => {
     await using lab = await TunnelLab.start({ threads: 1, transport: 'tcp' });
     const stream = new Stream(lab.port);
