@@ -1,4 +1,4 @@
-import { checkManifests, loadValidator } from '../standalone/check-manifests.ts';
+import { checkManifests, loadValidator, unattachedEndpoints } from '../standalone/check-manifests.ts';
 import { formatFinding, hasErrors, sortFindings } from '../standalone/findings.ts';
 import { readManifestFiles } from '../standalone/read-manifests.ts';
 import type { CommandIo } from './command-io.ts';
@@ -18,7 +18,7 @@ export async function runValidate(options: ValidateOptions, io: CommandIo): Prom
   }
   const read = await readManifestFiles(options.manifests);
   const checked = checkManifests(read.files, await loadValidator(), { quotas, now: Date.now() });
-  const findings = sortFindings([...read.findings, ...checked.findings]);
+  const findings = sortFindings([...read.findings, ...checked.findings, ...unattachedEndpoints(checked.set)]);
   for (const finding of findings) io.out.write(`${formatFinding(finding)}\n`);
   if (hasErrors(findings)) return 2;
   const objects = Object.values(checked.set.resources).reduce((sum, list) => sum + list.length, 0);

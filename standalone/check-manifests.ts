@@ -6,6 +6,7 @@ import type { CompileFinding } from '../operator/endpoint/compile-types.ts';
 import { sortFindings, type Finding } from './findings.ts';
 import { gatherFacts, type CoreObjectLookup } from './gather-facts.ts';
 import { isEcho, placeFinding, readManifestSet, type ManifestSet } from './manifest-set.ts';
+import { objectName } from './manifest-document.ts';
 import type { ManifestFile } from './read-manifests.ts';
 import { defaultCrdDirectory, readResourceSchemas } from './resource-schemas.ts';
 import { SchemaValidator } from './schema-validation.ts';
@@ -72,6 +73,22 @@ export function checkManifests(
     schemaFindings: sortFindings(set.findings),
     findings: sortFindings([...set.findings, ...placed]),
   };
+}
+
+/** A warning for each endpoint without a target network: it may wait for its first, but a gateway can't serve it. */
+export function unattachedEndpoints({ resources, documents, faulty }: ManifestSet): readonly Finding[] {
+  // Those that are faulty may be what is missing.
+  const isUnknown = [...faulty].some((key) => key.startsWith('TargetNetwork/'));
+  return resources.endpoints.flatMap(({ metadata: { namespace, name } }): readonly Finding[] => {
+    const document = documents.get(objectKey('ClientVpnEndpoint', namespace, name));
+    const has = resources.targetNetworks.some(
+      ({ metadata, spec }) => metadata.namespace === namespace && spec.endpointRef.name === name,
+    );
+    if (document === undefined || has || isUnknown) return [];
+    const { file, line } = document;
+    const message = 'there is no TargetNetwork of it, without which no gateway can serve it';
+    return [{ severity: 'warning', file, line, object: objectName(document), field: '-', message }];
+  });
 }
 
 /** Secrets and ConfigMaps of the manifests, then of `more`. */

@@ -11,12 +11,12 @@ import type { AutoPki } from './auto-pki.ts';
 import { checkManifests, lookupIn, type CheckedManifests } from './check-manifests.ts';
 import type { ClientConfigSource } from './client-config-source.ts';
 import { hasErrors, sortFindings, type Finding } from './findings.ts';
-import { gatherFacts } from './gather-facts.ts';
+import { gatherFacts, unnamedWrapSecret } from './gather-facts.ts';
 import type { ManifestDocument } from './manifest-document.ts';
 import type { ManifestSet } from './manifest-set.ts';
 import { readManifestFiles } from './read-manifests.ts';
 import type { SchemaValidator } from './schema-validation.ts';
-import { readMaterial, unnamedWrapSecret } from './secret-material.ts';
+import { readMaterial } from './secret-material.ts';
 
 export interface GatewaySetOptions {
   readonly paths: readonly string[];
@@ -84,9 +84,12 @@ export async function readGatewaySet(
 
 /** What is a warning to whoever only checks, such as a Secret that is missing, is an error here at the same place. */
 function saidOnce(findings: readonly Finding[]): readonly Finding[] {
-  const placeOf = ({ file, object, field }: Finding): string => JSON.stringify([file, object, field]);
   const errors = new Set(findings.filter(({ severity }) => severity === 'error').map(placeOf));
   return findings.filter((finding) => finding.severity === 'error' || !errors.has(placeOf(finding)));
+}
+
+function placeOf({ file, object, field }: Finding): string {
+  return JSON.stringify([file, object, field]);
 }
 
 interface Served {
@@ -206,7 +209,10 @@ function assemble(
     for (const { object, field, message, canBeMade } of reading.problems) {
       const document = manifests.documents.get(object);
       const advice = canBeMade && options.autoPki === null ? '. Put it into the manifests, or use --auto-pki' : '';
-      if (document !== undefined) findings.push(findingAt(document, field, `${message}${advice}`));
+      if (document === undefined) continue;
+      const finding = findingAt(document, field, `${message}${advice}`);
+      const isSaid = findings.some((one) => one.severity === 'error' && placeOf(one) === placeOf(finding));
+      if (!isSaid) findings.push(finding);
     }
     return null;
   }

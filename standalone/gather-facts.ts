@@ -102,11 +102,20 @@ const WRAP_KEYS = {
   TlsCryptV2: { key: 'tls-crypt-v2-server.key', isUsable: (text: string) => parseServerKeyPem(text) !== undefined },
 } as const;
 
-/** The text of the control wrap's key; null without a named Secret, and with `controlWrap: None`. */
+/** What auto PKI calls the Secret of a control wrap's key that the endpoint does not name. */
+export function unnamedWrapSecret(endpoint: string): string {
+  return `${endpoint}-control-wrap`;
+}
+
+/** The text of the control wrap's key; null with `controlWrap: None`. */
 export function controlWrapText(endpoint: ClientVpnEndpoint, lookup: CoreObjectLookup): Found<string> | null {
+  const { namespace, name } = endpoint.metadata;
   const { controlWrap, controlWrapSecretRef } = endpoint.spec;
-  if (controlWrap === 'None' || controlWrapSecretRef === undefined) return null;
-  return textOf(lookup, 'Secret', endpoint.metadata.namespace, controlWrapSecretRef.name, WRAP_KEYS[controlWrap].key);
+  if (controlWrap === 'None') return null;
+  const { key } = WRAP_KEYS[controlWrap];
+  const found = textOf(lookup, 'Secret', namespace, controlWrapSecretRef?.name ?? unnamedWrapSecret(name), key);
+  if (found.kind === 'read' || controlWrapSecretRef !== undefined) return found;
+  return { ...found, message: `controlWrap ${controlWrap} needs a Secret with the key ${key}` };
 }
 
 function controlWrapFacts(endpoint: ClientVpnEndpoint, lookup: CoreObjectLookup): EndpointFacts['controlWrapKey'] {
@@ -141,7 +150,7 @@ export function revocationListBytes(endpoint: ClientVpnEndpoint, lookup: CoreObj
   }
   return {
     kind: 'missing',
-    what: 'object',
+    what: 'source',
     message: 'lists at a URL are not fetched by standalone mode; use a Secret or ConfigMap',
   };
 }

@@ -4,8 +4,13 @@ import type { ClientVpnEndpoint } from '../api/v1alpha1/generated/client-vpn-end
 import type { IdentityProvider } from '../api/v1alpha1/generated/identity-provider.ts';
 import type { Found } from '../operator/endpoint/facts.ts';
 import { readRevocationList } from '../operator/pki/revocation-list.ts';
-import { WRAP_KEYS } from './auto-pki.ts';
-import { clientCaText, readProviderUsers, revocationListBytes, type CoreObjectLookup } from './gather-facts.ts';
+import {
+  clientCaText,
+  controlWrapText,
+  readProviderUsers,
+  revocationListBytes,
+  type CoreObjectLookup,
+} from './gather-facts.ts';
 import type { FieldPath } from './manifest-document.ts';
 
 /** Something secret that an object names and that is not there, or is of no use. */
@@ -38,7 +43,7 @@ export function readMaterial(
   const { namespace, name } = endpoint.metadata;
   const key = objectKey('ClientVpnEndpoint', namespace, name);
   const problems: SecretProblem[] = [];
-  const makable = new Set([SERVER_FIELD, WRAP_FIELD]);
+  const makable = new Set([SERVER_FIELD]);
   if (spec.authentication.mutual?.clientCA.secretRef !== undefined) makable.add(CLIENT_CA_FIELD);
   const need = <T>(found: Found<T>, field: FieldPath, object = key): T | null => {
     if (found.kind === 'read') return found.facts;
@@ -54,7 +59,10 @@ export function readMaterial(
     spec.authentication.mutual === undefined ? null : need(clientCaText(endpoint, lookup), CLIENT_CA_FIELD);
   const list = spec.clientCertificateRevocationList === undefined ? undefined : revocationListBytes(endpoint, lookup);
   const listBytes = list === undefined ? null : need(list, REVOCATION_FIELD);
-  const wrapKey = spec.controlWrap === 'None' ? null : need(wrapKeyText(endpoint, lookup), WRAP_FIELD);
+  const wrap = controlWrapText(endpoint, lookup);
+  const wrapField = spec.controlWrapSecretRef === undefined ? WRAP_FIELD : [...WRAP_FIELD, 'name'];
+  makable.add(wrapField);
+  const wrapKey = wrap === null ? null : need(wrap, wrapField);
   const users = provider === undefined ? undefined : readProviderUsers(provider, lookup);
   const reading = users === undefined || provider === undefined ? null : need(users, USERS_FIELD, keyOf(provider));
 
@@ -71,20 +79,6 @@ export function readMaterial(
     },
     serverCaPem: serverCa.kind === 'read' ? serverCa.facts : certificate,
   };
-}
-
-function wrapKeyText(endpoint: ClientVpnEndpoint, lookup: CoreObjectLookup): Found<string> {
-  const { namespace, name } = endpoint.metadata;
-  const { controlWrap, controlWrapSecretRef } = endpoint.spec;
-  const item = controlWrap === 'None' ? '' : WRAP_KEYS[controlWrap];
-  const found = secretText(lookup, namespace, controlWrapSecretRef?.name ?? unnamedWrapSecret(name), item);
-  if (found.kind === 'read' || controlWrapSecretRef !== undefined) return found;
-  return { ...found, message: `controlWrap ${controlWrap} needs a Secret with the key ${item}` };
-}
-
-/** What auto PKI calls the Secret of a control wrap's key that the endpoint does not name. */
-export function unnamedWrapSecret(endpoint: string): string {
-  return `${endpoint}-control-wrap`;
 }
 
 function revocationOf(bytes: Uint8Array | null, clientCaPem: string, now: number): RevocationMaterial {

@@ -85,7 +85,10 @@ export type ObjectStatus =
       readonly status: IdentityProviderStatus;
     };
 
-/** `error`: the object is not accepted, or a Secret is there but wrong. `warning`: an advisory, or a Secret is missing. */
+/**
+ * `error`: the object is not accepted or can't be served, or a Secret is there but wrong. `warning`: an advisory, or a
+ * Secret is missing.
+ */
 export interface CompileFinding {
   readonly severity: 'error' | 'warning';
   readonly kind: Kind;

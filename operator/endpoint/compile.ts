@@ -1,11 +1,11 @@
 import { objectKey } from '../../api/names.ts';
 import { routeAdvisories, routeGaps, ruleAdvisories } from './checks/advisories.ts';
 import { checkAuthorizationRules } from './checks/authorization-rules.ts';
-import { checkEndpoint, findIdentityProvider, identityProviderRef, judgeConnectHandler } from './checks/endpoint.ts';
+import { checkEndpoint, findIdentityProvider, whatNoneServes } from './checks/endpoint.ts';
 import { automaticRoutes, checkRoutes } from './checks/routes.ts';
 import { checkTargetNetworks, vpcCidrs } from './checks/target-networks.ts';
 import type { Advisory, Rejection } from './checks/verdict.ts';
-import { routeStatus, ruleStatus, targetNetworkStatus, type StatusSurroundings } from './child-statuses.ts';
+import { nameOf, routeStatus, ruleStatus, targetNetworkStatus, type StatusSurroundings } from './child-statuses.ts';
 import type { CompileFinding, CompileInput, CompileResult, ObjectStatus } from './compile-types.ts';
 import { endpointStatus, securityGroupNames } from './endpoint-status.ts';
 import { snapshotContent, snapshotRouting, snapshotRules, versioned } from './snapshot.ts';
@@ -19,6 +19,7 @@ const NONE: readonly Advisory[] = [];
 export function compile(input: CompileInput): CompileResult {
   const { endpoint, quotas } = input;
   const rejection = checkEndpoint(endpoint, input.siblings, input.identityProviders, quotas.endpoints);
+  const unservable = whatNoneServes(endpoint);
   const networks = checkTargetNetworks(endpoint, input.targetNetworks);
   const automatic = automaticRoutes(endpoint, networks.accepted);
   const manual = checkRoutes(input.routes, {
@@ -44,7 +45,7 @@ export function compile(input: CompileInput): CompileResult {
     ...policy,
   });
   const snapshot =
-    rejection === undefined && isServable(input) ? versioned(content, input.previous, input.epoch, now) : null;
+    rejection === undefined && unservable.length === 0 ? versioned(content, input.previous, input.epoch, now) : null;
 
   const around: StatusSurroundings = {
     now,
@@ -89,6 +90,12 @@ export function compile(input: CompileInput): CompileResult {
     ...(rejection === undefined
       ? []
       : rejections(input, 'ClientVpnEndpoint', new Map([[endpoint.metadata.name, rejection]]))),
+    ...unservable.map((one): CompileFinding => ({
+      severity: 'error',
+      kind: 'ClientVpnEndpoint',
+      ...nameOf(endpoint.metadata),
+      ...one,
+    })),
     ...rejections(input, 'TargetNetwork', networks.rejected),
     ...rejections(input, 'Route', manual.rejected),
     ...rejections(input, 'AuthorizationRule', rules.rejected),
@@ -100,13 +107,6 @@ export function compile(input: CompileInput): CompileResult {
     ...advice(input, 'AuthorizationRule', aboutRules),
   ];
   return { snapshot, policy, statuses: byKey(statuses), findings };
-}
-
-/** Whether data planes of this release can do what the endpoint asks of them; if not they must not try. */
-function isServable(input: CompileInput): boolean {
-  const ref = identityProviderRef(input.endpoint);
-  const loginsWork = ref === undefined || ref.type === 'Local';
-  return loginsWork && judgeConnectHandler(input.endpoint).status === 'True';
 }
 
 export function byKey(statuses: readonly ObjectStatus[]): ReadonlyMap<string, ObjectStatus> {

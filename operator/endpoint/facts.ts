@@ -2,12 +2,12 @@ import type { ClientCaFacts, RevocationListFacts, ServerCertificateFacts } from 
 
 /**
  * What somebody who may read Secrets found out about those an endpoint names. `compile` is pure and sees
- * only this. `missing`: the Secret or ConfigMap does not exist, or it does and lacks the key; the message
- * names it.
+ * only this. `missing`: the Secret or ConfigMap does not exist, or it does and lacks the key, or it would be at a source
+ * that is not read; the message says so.
  */
 export type Found<T> =
   | { readonly kind: 'read'; readonly facts: T }
-  | { readonly kind: 'missing'; readonly what: 'object' | 'key'; readonly message: string };
+  | { readonly kind: 'missing'; readonly what: 'object' | 'key' | 'source'; readonly message: string };
 
 export interface EndpointFacts {
   readonly serverCertificate: Found<ServerCertificateFacts>;
@@ -15,7 +15,7 @@ export interface EndpointFacts {
   readonly clientCa: Found<ClientCaFacts> | null;
   /** Null without a configured list. */
   readonly revocationList: Found<RevocationListFacts> | null;
-  /** Whether the key of the control wrap is there. Null without a named Secret, and with `controlWrap: None`. */
+  /** Whether the key of the control wrap is there. Null with `controlWrap: None`. */
   readonly controlWrapKey: Found<{ readonly isUsable: boolean }> | null;
 }
 

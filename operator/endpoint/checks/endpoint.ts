@@ -2,7 +2,7 @@ import type { ClientVpnEndpoint } from '../../../api/v1alpha1/generated/client-v
 import type { IdentityProvider } from '../../../api/v1alpha1/generated/identity-provider.ts';
 import { isFalse, isTrue, isUnknown, type Judgement } from '../conditions.ts';
 import type { EndpointFacts, Found, UsersFacts } from '../facts.ts';
-import { judgeIdentityProvider } from './identity-provider.ts';
+import { judgeIdentityProvider, notServedYet } from './identity-provider.ts';
 import { bySeniority, type Rejection } from './verdict.ts';
 
 /** The provider that an endpoint's user-based method refers to, and the type it must have. */
@@ -49,6 +49,24 @@ export function checkEndpoint(
   if (named.spec.type === ref.type) return undefined;
   const message = `IdentityProvider ${ref.name} is of type ${named.spec.type}, expected ${ref.type}`;
   return { reason: 'InvalidSpec', field: ref.field, message };
+}
+
+/** Something that an accepted endpoint asks for and no data plane of this release can do: it must not be served at all. */
+export interface Unservable {
+  readonly reason: string;
+  readonly field: string;
+  readonly message: string;
+}
+
+export function whatNoneServes(endpoint: ClientVpnEndpoint): readonly Unservable[] {
+  const ref = identityProviderRef(endpoint);
+  const handler = judgeConnectHandler(endpoint);
+  const found: Unservable[] = [];
+  if (ref !== undefined && ref.type !== 'Local')
+    found.push({ reason: 'NotSupported', field: ref.field, message: notServedYet(ref.type) });
+  if (handler.status === 'False')
+    found.push({ reason: handler.reason, field: 'spec.clientConnectHandler.enabled', message: handler.message });
+  return found;
 }
 
 const NOT_CHECKED = 'nobody looked at the Secrets';

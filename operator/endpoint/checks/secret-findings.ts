@@ -42,9 +42,11 @@ export function secretFindings(
     if (state !== 'Valid' && state !== 'NotConfigured')
       report(tolerated.has('unusable-list') ? 'warning' : 'error', list, state, message);
   });
-  look(facts.controlWrapKey, 'spec.controlWrapSecretRef.name', 'SecretNotFound', ({ isUsable }) => {
+  const isNamed = endpoint.spec.controlWrapSecretRef !== undefined;
+  const wrap = isNamed ? 'spec.controlWrapSecretRef.name' : 'spec.controlWrapSecretRef';
+  look(facts.controlWrapKey, wrap, 'SecretNotFound', ({ isUsable }) => {
     const message = `the Secret's key is not one for ${endpoint.spec.controlWrap}`;
-    if (!isUsable) report('error', 'spec.controlWrapSecretRef.name', 'KeyUnusable', message);
+    if (!isUsable) report('error', wrap, 'KeyUnusable', message);
   });
   return findings;
 }

@@ -4,6 +4,7 @@ import { mkdtempDisposableSync, statSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { test, type TestContext } from 'node:test';
+import { runValidate } from '../../../cli/validate.ts';
 import { DEFAULT_QUOTAS } from '../../../operator/endpoint/checks/quotas.ts';
 import { AutoPki } from '../../../standalone/auto-pki.ts';
 import { loadValidator } from '../../../standalone/check-manifests.ts';
@@ -13,6 +14,7 @@ import { formatFinding } from '../../../standalone/findings.ts';
 import { readGatewaySet, type GatewaySetOptions, type ServedSet } from '../../../standalone/gateway-set.ts';
 import { StateFolder } from '../../../standalone/state-folder.ts';
 import { mint, SERVER_AUTH } from '../../support/certificates.ts';
+import { memoryIo } from '../../support/memory-io.ts';
 import { endpoint, ENDPOINT, rule, secret, targetNetwork, users, yamlOf } from '../../support/manifests.ts';
 
 const NOW = Date.UTC(2026, 10, 23);
@@ -96,6 +98,59 @@ test('without auto PKI a missing Secret is an error with file and line', async (
   assert.match(text, /spec\.authentication\.mutual\.clientCA: .*clients.*--auto-pki/);
   assert.match(text, /spec\.controlWrapSecretRef: .*--auto-pki/);
   assert.equal(text.split('\n').length, 3, `each said once: ${text}`);
+});
+
+for (const [what, change, says] of [
+  [
+    'a connect handler',
+    { spec: { clientConnectHandler: { enabled: true, url: 'https://h.example' } } },
+    ['spec.clientConnectHandler.enabled: NotAllowed: connect handlers are not served yet'],
+  ],
+  [
+    'a SAML provider',
+    { spec: { authentication: { federated: { identityProviderRef: { name: 'sso' } } } } },
+    [
+      'spec.authentication.federated.identityProviderRef.name: NotSupported: providers of type Saml are not served yet',
+      'spec.type: warning: NotSupported: providers of type Saml are not served yet',
+    ],
+  ],
+  [
+    'a revocation list at a URL',
+    { spec: { clientCertificateRevocationList: { source: { url: { href: 'https://crl.example/crl.pem' } } } } },
+    ['spec.clientCertificateRevocationList.source: SourceNotFound: lists at a URL are not fetched'],
+  ],
+] as const)
+  test(`${what} is refused by validate and by a gateway, in the same words and at its line`, async (t) => {
+    const set = bench(t);
+    const sso = {
+      apiVersion: 'clientvpn.dev/v1alpha1',
+      kind: 'IdentityProvider',
+      metadata: { name: 'sso' },
+      spec: { type: 'Saml', saml: { metadata: { url: { href: 'https://idp.example/metadata' } } } },
+    };
+    set.write(endpoint(change), targetNetwork(), ...(what === 'a SAML provider' ? [sso] : []));
+    const io = memoryIo();
+    assert.equal(await runValidate({ manifests: set.options.paths, quotas: {} }, io), 2);
+    // The Secrets are for auto PKI to make.
+    const told = io.outText().replaceAll(/^.*warning: (SecretNotFound|ClientCANotFound).*\n/gm, '');
+    assert.equal(await set.refused(), told.trimEnd());
+    const [first = '', second = '', ...others] = told.trimEnd().split('\n');
+    assert.match(first, /^\S+all\.yaml:\d+: ClientVpnEndpoint\/office: /);
+    assert.equal(others.length, 0);
+    for (const [index, text] of says.entries()) assert.ok([first, second][index]?.includes(text), told);
+  });
+
+test('validate says which Secrets a gateway will need, and that an endpoint alone serves nobody', async (t) => {
+  const set = bench(t, { autoPki: null });
+  set.write(endpoint({ controlWrap: 'TlsCrypt' }));
+  const io = memoryIo();
+  assert.equal(await runValidate({ manifests: set.options.paths, quotas: {} }, io), 0);
+  const told = io.outText();
+  assert.match(
+    told,
+    /spec\.controlWrapSecretRef: warning: SecretNotFound: controlWrap TlsCrypt needs a Secret with the key/,
+  );
+  assert.match(told, /: -: warning: there is no TargetNetwork of it, without which no gateway can serve it/);
 });
 
 test('auto PKI makes no users', async (t) => {
