@@ -6,17 +6,27 @@ export interface ConnectionLogConfig {
   readonly endpointId: string;
   /** Whether users log in by name: without it there is no user name to record. */
   readonly userLogin: boolean;
+  /** Names that a reader sorts the lines by; lines carry none unless one is set. */
+  readonly group: string | null;
+  readonly stream: string | null;
 }
 
 /**
  * The connection log: one JSON line per attempt that succeeded or failed and per end, with exactly
- * the guide's keys, every value text, `NA` where there is none. Writes nothing while disabled.
+ * the guide's keys, every value text, `NA` where there is none; behind them, where one is set, group and stream, which
+ * the guide has beside the line. Writes nothing while disabled.
  */
 export class ConnectionLog {
   readonly #write: (line: string) => void;
   /** Milliseconds since 1970. */
   readonly #now: () => number;
-  #config: ConnectionLogConfig = { enabled: false, endpointId: '', userLogin: false };
+  #config: ConnectionLogConfig = {
+    enabled: false,
+    endpointId: '',
+    userLogin: false,
+    group: null,
+    stream: null,
+  };
 
   constructor(options: { readonly write: (line: string) => void; readonly now: () => number }) {
     this.#write = options.write;
@@ -94,8 +104,16 @@ export class ConnectionLog {
       username: this.#config.userLogin ? textOrNone(facts.username) : NONE,
       'connection-duration-seconds':
         endedAt === null ? NONE : String(Math.max(0, Math.floor(endedAt / 1000) - Math.floor(startedAt / 1000))),
+      ...this.#whereTo(),
     };
     this.#write(`${JSON.stringify(entry)}\n`);
+  }
+
+  #whereTo(): Readonly<Record<string, string>> {
+    const { group, stream, endpointId } = this.#config;
+    if (group === null && stream === null) return {};
+    const date = timeText(this.#now()).slice(0, 10);
+    return { 'log-group': textOrNone(group), 'log-stream': stream ?? `${endpointId}/${date}` };
   }
 }
 

@@ -90,7 +90,7 @@ export class Observers {
   configure(config: DataPlaneConfig): void {
     this.#config = config;
     this.#connectionLog.configure({
-      enabled: config.snapshot.connectionLogging.enabled,
+      ...config.snapshot.connectionLogging,
       endpointId: config.snapshot.endpoint.id,
       userLogin: config.snapshot.authentication.identityProvider !== null,
     });

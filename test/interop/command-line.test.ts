@@ -21,7 +21,7 @@ const LOG_KEYS = (
   'connection-log-type connection-attempt-status connection-reset-status connection-attempt-failure-reason ' +
   'connection-id client-vpn-endpoint-id transport-protocol connection-start-time connection-last-update-time ' +
   'client-ip common-name device-type device-ip port ingress-bytes egress-bytes ingress-packets egress-packets ' +
-  'connection-end-time posture-compliance-statuses username connection-duration-seconds'
+  'connection-end-time posture-compliance-statuses username connection-duration-seconds log-group log-stream'
 ).split(' ');
 const METRIC_NAMES = [
   'clientvpn_active_connections',
@@ -97,7 +97,7 @@ test('[C105] [C106] [C113] a running gateway prints what scripts read', { skip }
     assert.deepEqual(status.connections, { active: 1, capacity: 1021 });
   });
 
-  await t.test('the log of connections has exactly the guide’s keys', async () => {
+  await t.test('the log of connections has exactly the guide’s keys, then group and stream', async () => {
     await client.stop();
     await gateway.log.waitFor(/"connection-log-type":"connection-reset"/);
     const entries = gateway.log.lines
@@ -113,6 +113,8 @@ test('[C105] [C106] [C113] a running gateway prints what scripts read', { skip }
     assert.notEqual(failed?.['connection-attempt-failure-reason'], 'NA');
     assert.equal(success?.['connection-id'], end?.['connection-id']);
     assert.equal(success?.['username'], 'alice');
+    assert.equal(success['log-group'], 'vpn');
+    assert.match(success['log-stream'] ?? '', /^cvpn-endpoint-[0-9a-f]+\/\d{4}-\d\d-\d\d$/);
     assert.equal(success['device-ip'], '10.99.0.11');
     assert.match(end?.['connection-end-time'] ?? '', /^\d{4}-\d\d-\d\d \d\d:\d\d:\d\d$/);
     assert.match(end?.['connection-duration-seconds'] ?? '', /^\d+$/);

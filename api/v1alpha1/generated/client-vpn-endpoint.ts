@@ -200,11 +200,11 @@ export interface ClientVpnEndpointSpec {
      */
     readonly enabled: boolean;
     /**
-     * Log group that stands in each line.
+     * Log group that stands in each line, as `log-group`.
      */
     readonly group?: string;
     /**
-     * Log stream that stands in each line; by default `<endpoint id>/<date>`.
+     * Log stream that stands in each line, as `log-stream`; by default `<endpoint id>/<date>` beside a group.
      */
     readonly stream?: string;
     /**

@@ -51,11 +51,11 @@ const FAILED: ConnectionFacts = {
 };
 const START = Date.UTC(2020, 2, 26, 20, 37, 15, 900);
 
-function logWith(config: { enabled: boolean; userLogin: boolean }) {
+function logWith(config: { enabled: boolean; userLogin: boolean; group?: string; stream?: string }) {
   const lines: string[] = [];
   let now = START;
   const log = new ConnectionLog({ write: (line) => lines.push(line), now: () => now });
-  log.configure({ ...config, endpointId: 'cvpn-endpoint-aaa111bbb222ccc33' });
+  log.configure({ group: null, stream: null, ...config, endpointId: 'cvpn-endpoint-aaa111bbb222ccc33' });
   return {
     log,
     lines,
@@ -96,6 +96,21 @@ suite('Connection log', () => {
       'connection-duration-seconds': 'NA',
     });
     assert.match(lines[0], /^[^\n]+\n$/);
+  });
+
+  test('[C113] a group, and a stream that is made up where none is named, stand behind the guide’s keys', () => {
+    const on = { enabled: true, userLogin: true };
+    for (const [names, expected] of [
+      [{ group: 'vpn' }, ['vpn', 'cvpn-endpoint-aaa111bbb222ccc33/2020-03-26']],
+      [{ group: 'vpn', stream: 'office' }, ['vpn', 'office']],
+      [{ stream: 'office' }, ['NA', 'office']],
+    ] as const) {
+      const { log, entries } = logWith({ ...on, ...names });
+      log.onEvent({ kind: 'connected', connection: FACTS });
+      const [entry] = entries();
+      assert.deepEqual(Object.keys(entry), [...KEYS, 'log-group', 'log-stream']);
+      assert.deepEqual([entry['log-group'], entry['log-stream']], expected);
+    }
   });
 
   test('[C113] a failure names its reason, stays on its line and has NA where there is nothing', () => {
@@ -150,7 +165,7 @@ suite('Connection log', () => {
     const { log, lines, entries } = logWith({ enabled: false, userLogin: true });
     log.onEvent({ kind: 'connected', connection: FACTS });
     assert.equal(lines.length, 0);
-    log.configure({ enabled: true, userLogin: true, endpointId: 'e' });
+    log.configure({ enabled: true, userLogin: true, endpointId: 'e', group: null, stream: null });
     const times = { establishedMs: START, endedMs: START + 1000 };
     log.onEvent({ kind: 'disconnected', connection: FACTS, reason: 'exit', ...times, traffic: null });
     assert.equal(entries()[0]['connection-duration-seconds'], '1');
