@@ -47,5 +47,6 @@ export const AdvisoryReason = {
   ShadowsAllUsers: 'ShadowsAllUsers',
   DefaultRouteWithSplitTunnel: 'DefaultRouteWithSplitTunnel',
   NotPresentOnAllTargetNetworks: 'NotPresentOnAllTargetNetworks',
+  NotServed: 'NotServed',
 } as const;
 export type AdvisoryReason = (typeof AdvisoryReason)[keyof typeof AdvisoryReason];

@@ -99,9 +99,9 @@ async function prepare(options: ExplainOptions, io: CommandIo): Promise<Prepared
   return { addresses, view: new PolicyView(tables.shared), interner, routes, rules: policy.rules };
 }
 
-/** Warnings about an endpoint are about its certificates and keys, which decide who gets in and not what they reach. */
+/** Warnings about an endpoint or a target network are about who gets in and how it is served, not what they reach. */
 function mattersToReach({ severity, object }: Finding): boolean {
-  return severity === 'error' || !object.startsWith('ClientVpnEndpoint/');
+  return severity === 'error' || !/^(ClientVpnEndpoint|TargetNetwork)\//.test(object);
 }
 
 function explain(prepared: Prepared, groups: readonly string[], address: Ipv4, to: string): Explanation {

@@ -2,6 +2,7 @@ import { objectKey } from '../../api/names.ts';
 import { routeAdvisories, routeGaps, ruleAdvisories } from './checks/advisories.ts';
 import { checkAuthorizationRules } from './checks/authorization-rules.ts';
 import { checkEndpoint, findIdentityProvider, whatNoneServes } from './checks/endpoint.ts';
+import { endpointNotServed, targetNetworkNotServed } from './checks/not-served.ts';
 import { automaticRoutes, checkRoutes } from './checks/routes.ts';
 import { checkTargetNetworks, vpcCidrs } from './checks/target-networks.ts';
 import type { Advisory, Rejection } from './checks/verdict.ts';
@@ -96,7 +97,13 @@ export function compile(input: CompileInput): CompileResult {
       ...nameOf(endpoint.metadata),
       ...one,
     })),
+    ...advice(input, 'ClientVpnEndpoint', new Map([[endpoint.metadata.name, endpointNotServed(endpoint)]])),
     ...rejections(input, 'TargetNetwork', networks.rejected),
+    ...advice(
+      input,
+      'TargetNetwork',
+      new Map(networks.accepted.map((network) => [network.metadata.name, targetNetworkNotServed(network)])),
+    ),
     ...rejections(input, 'Route', manual.rejected),
     ...rejections(input, 'AuthorizationRule', rules.rejected),
     ...advice(
