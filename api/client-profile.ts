@@ -2,6 +2,8 @@
 export interface ClientProfile {
   /** A DNS name or an IP address clients can reach; IPv6 without brackets. */
   readonly remoteHost: string;
+  /** Whether any name below the host leads to it too. */
+  readonly wildcardDns: boolean;
   readonly port: number;
   readonly transport: 'udp' | 'tcp';
   /** The CA that the server's certificate is verified against. */
@@ -20,7 +22,7 @@ export interface ClientProfile {
  * Writes the text of a client file (.ovpn), line feeds only, that stock clients take as it is.
  *
  * `remote-random-hostname` makes a client look up a random name below the host, never the host
- * itself (seen with 2.6.14), so it stands only beside a DNS name, which then needs a wildcard record.
+ * itself (seen with 2.6.14), so it stands only where there is a wildcard record: without one nobody could connect.
  * `reneg-sec` is left out on purpose: 0 would cap a pending login at 60 s. `tls-timeout 1` has 2.x send again what was
  * lost of a login after 1, 3, 7 and 15 s, not 2, 6, 14 and 30; OpenVPN 3 has no longer waits anyway. Who hears nothing
  * looks the name up again and tries the next gateway after 10 s, not 120 as 2.x would by itself. Between two tries it waits
@@ -33,7 +35,7 @@ export function clientProfileText(profile: ClientProfile): string {
     'dev tun',
     `proto ${profile.transport}`,
     `remote ${profile.remoteHost} ${profile.port}`,
-    ...(isWildcardCapable(profile.remoteHost) ? randomHostnameLines(profile.remoteHost) : []),
+    ...(profile.wildcardDns && isWildcardCapable(profile.remoteHost) ? randomHostnameLines(profile.remoteHost) : []),
     'resolv-retry infinite',
     'nobind',
     ...(profile.transport === 'udp' ? ['tls-timeout 1'] : []),

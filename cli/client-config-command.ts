@@ -7,6 +7,7 @@ interface ClientConfigFlags {
   readonly endpoint: string;
   readonly client?: string;
   readonly remote?: string;
+  readonly wildcardDns?: true;
   readonly output?: string;
 }
 
@@ -22,6 +23,10 @@ export function addClientConfigCommand(program: Command): void {
     .addOption(endpointOption())
     .option('--client <cn>', 'common name of the certificate to put in, made at the first time (--auto-pki)')
     .option('--remote <host>', 'name or address that clients can reach; default: the address of this machine')
+    .option(
+      '--wildcard-dns',
+      'the DNS has a record for *.HOST too: have clients look up a random name below --remote, past caches',
+    )
     .option('--output <file>', 'file to write, mode 0600; default: standard output')
     .addHelpText(
       'after',
@@ -36,7 +41,10 @@ Examples:
       if (remote === undefined)
         throw new TerminalError('This machine has no route to guess its address from. Use --remote');
       const { stateDir, endpoint, client } = flags;
-      const text = await clientConfigText({ stateDir, endpoint, client, remote }, new Date());
+      const text = await clientConfigText(
+        { stateDir, endpoint, client, remote, wildcardDns: flags.wildcardDns === true },
+        new Date(),
+      );
       if (flags.remote === undefined)
         process.stderr.write(
           `Clients will connect to ${remote}, this machine's address. To choose another: --remote HOST\n`,

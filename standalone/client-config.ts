@@ -2,7 +2,7 @@ import { randomBytes } from 'node:crypto';
 import { createSocket } from 'node:dgram';
 import { once } from 'node:events';
 import { statSync, writeFileSync } from 'node:fs';
-import { clientProfileText, type ClientProfile } from '../api/client-profile.ts';
+import { clientProfileText, isWildcardCapable, type ClientProfile } from '../api/client-profile.ts';
 import { formatStaticKey, parseStaticKey } from '../dataplane/protocol/static-key.ts';
 import { TerminalError } from '../net/errors.ts';
 import { newTlsCryptV2ClientKey } from '../operator/pki/wrap-keys.ts';
@@ -17,16 +17,23 @@ export interface ClientConfigRequest {
   readonly client: string | undefined;
   /** A name or address under which clients reach the gateway. */
   readonly remote: string;
+  /** Whether every name below `remote` leads to the gateway too, so that no resolver's cache stands between. */
+  readonly wildcardDns: boolean;
 }
 
 /** The text of a client file; makes the client's certificate at its first time. @throws TerminalError for a person */
 export async function clientConfigText(request: ClientConfigRequest, now: Date): Promise<string> {
   if (!REMOTE.test(request.remote))
     throw new TerminalError(`${JSON.stringify(request.remote)} is no host name or address`);
+  if (request.wildcardDns && !isWildcardCapable(request.remote))
+    throw new TerminalError(
+      `There are no names below ${request.remote}: --wildcard-dns goes with a name such as vpn.example.com`,
+    );
   const folder = StateFolder.open(request.stateDir);
   const source = loadClientConfigSource(folder, request.endpoint);
   return clientProfileText({
     remoteHost: request.remote,
+    wildcardDns: request.wildcardDns,
     port: source.port,
     transport: source.transport,
     serverCaPem: onlyCertificates(source.serverCaPem),

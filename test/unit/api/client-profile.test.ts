@@ -14,6 +14,7 @@ import { skipWithoutNamespaces } from '../../support/requirements.ts';
 
 const PLAIN: ClientProfile = {
   remoteHost: 'vpn.example.com',
+  wildcardDns: true,
   port: 443,
   transport: 'udp',
   serverCaPem: '-----BEGIN CERTIFICATE-----\nCA\n-----END CERTIFICATE-----\n',
@@ -28,6 +29,7 @@ const CERTIFICATE = {
 
 const GOLDEN: Readonly<Record<string, ClientProfile>> = {
   'udp-name': PLAIN,
+  'udp-name-without-wildcard': { ...PLAIN, wildcardDns: false },
   'tcp-address-mutual': {
     ...PLAIN,
     remoteHost: '192.0.2.1',

@@ -26,7 +26,7 @@ const COMMANDS = {
     '--manifests <path...> --state-dir <dir> --target-network <name> --auto-pki --quota <name=n...> ' +
     '--metrics-listen <host:port> --log-level <level>',
   validate: '--manifests <path...> --quota <name=n...>',
-  'client-config': '--state-dir <dir> --endpoint <name> --client <cn> --remote <host> --output <file>',
+  'client-config': '--state-dir <dir> --endpoint <name> --client <cn> --remote <host> --wildcard-dns --output <file>',
   status: '--state-dir <dir> --output <format>',
   connections: '--state-dir <dir> --output <format>',
   terminate: '--state-dir <dir>',

@@ -27,7 +27,13 @@ test('nothing but certificates and keys of the wrap gets into a client file', as
     userLogin: null,
     controlWrap: 'TlsCrypt',
   } as const;
-  const request = { stateDir: folder.path, endpoint: 'office', client: undefined, remote: '192.0.2.1' };
+  const request = {
+    stateDir: folder.path,
+    endpoint: 'office',
+    client: undefined,
+    remote: '192.0.2.1',
+    wildcardDns: false,
+  };
   const staticKey = formatStaticKey(new Uint8Array(256).fill(7));
   storeClientConfigSource(folder, {
     ...source,

@@ -261,7 +261,7 @@ test('a client file carries the certificate of its client, the same each time', 
   set.write(endpoint({ controlWrap: 'TlsCryptV2' }), targetNetwork());
   const { clientConfig, config } = await set.read();
   storeClientConfigSource(set.folder, clientConfig);
-  const request = { stateDir: set.folder.path, endpoint: ENDPOINT, remote: 'vpn.example.com' };
+  const request = { stateDir: set.folder.path, endpoint: ENDPOINT, remote: 'vpn.example.com', wildcardDns: false };
   const file = (client: string | undefined): Promise<string> => clientConfigText({ ...request, client }, now());
   const [first, second, other] = [await file('alice'), await file('alice'), await file('../../bob')];
   const part = (text: string, tag: string): string => text.split(`<${tag}>`)[1]?.split(`</${tag}>`)[0] ?? '';
@@ -282,7 +282,7 @@ test('with a foreign client CA, --client is refused and the places stay open', a
   set.write(endpoint(), targetNetwork());
   const { clientConfig } = await set.read();
   storeClientConfigSource(set.folder, { ...clientConfig, ownClientCa: null });
-  const request = { stateDir: set.folder.path, endpoint: ENDPOINT, remote: '192.0.2.7' };
+  const request = { stateDir: set.folder.path, endpoint: ENDPOINT, remote: '192.0.2.7', wildcardDns: false };
   await assert.rejects(clientConfigText({ ...request, client: 'alice' }, now()), /its owner issues the certificates/);
   assert.match(await clientConfigText({ ...request, client: undefined }, now()), /Contents of the private key/);
 });
@@ -291,7 +291,7 @@ test('without mutual authentication, --client changes nothing', async (t) => {
   const set = bench(t);
   set.write(endpoint({ local: 'staff' }), targetNetwork(), ...users('staff', []));
   storeClientConfigSource(set.folder, (await set.read()).clientConfig);
-  const request = { stateDir: set.folder.path, endpoint: ENDPOINT, remote: '192.0.2.7' };
+  const request = { stateDir: set.folder.path, endpoint: ENDPOINT, remote: '192.0.2.7', wildcardDns: false };
   const text = await clientConfigText({ ...request, client: 'alice' }, now());
   assert.equal(text, await clientConfigText({ ...request, client: undefined }, now()));
   assert.match(text, /^auth-user-pass$/m);
@@ -300,7 +300,13 @@ test('without mutual authentication, --client changes nothing', async (t) => {
 
 test('before a gateway has run, client-config says what to do', async (t) => {
   const { folder } = bench(t);
-  const request = { stateDir: folder.path, endpoint: ENDPOINT, client: undefined, remote: '192.0.2.7' };
+  const request = {
+    stateDir: folder.path,
+    endpoint: ENDPOINT,
+    client: undefined,
+    remote: '192.0.2.7',
+    wildcardDns: false,
+  };
   await assert.rejects(clientConfigText(request, now()), /No gateway has run on/);
   assert.match((await guessRemote()) ?? '0.0.0.0', /^[0-9.]+$/);
 });

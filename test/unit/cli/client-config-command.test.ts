@@ -1,0 +1,61 @@
+import assert from 'node:assert/strict';
+import { spawnSync } from 'node:child_process';
+import { mkdtempDisposableSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { test, type TestContext } from 'node:test';
+import { storeClientConfigSource, type ClientConfigSource } from '../../../standalone/client-config-source.ts';
+import { StateFolder } from '../../../standalone/state-folder.ts';
+import { ROOT } from '../../support/source-tree.ts';
+
+const CERTIFICATE = '-----BEGIN CERTIFICATE-----\nTEVBRg==\n-----END CERTIFICATE-----';
+const SOURCE: ClientConfigSource = {
+  formatVersion: 1,
+  endpoint: 'office',
+  namespace: 'default',
+  transport: 'udp',
+  port: 443,
+  serverCaPem: CERTIFICATE,
+  mutual: false,
+  ownClientCa: null,
+  userLogin: { mfaPrompt: null },
+  controlWrap: 'None',
+  controlWrapKey: null,
+};
+
+interface Result {
+  readonly status: number | null;
+  readonly stdout: string;
+  readonly stderr: string;
+}
+
+/** Runs `client-config` on a state folder that a gateway has left. */
+function exporter(t: TestContext, change: Partial<ClientConfigSource> = {}): (...words: readonly string[]) => Result {
+  const base = mkdtempDisposableSync(join(tmpdir(), 'clientvpn-export-'));
+  t.after(() => base.remove());
+  const folder = StateFolder.create(join(base.path, 'state'));
+  storeClientConfigSource(folder, { ...SOURCE, ...change });
+  const command = [join(ROOT, 'cli', 'main.ts'), 'client-config', '--state-dir', folder.path];
+  return (...words) => spawnSync(process.execPath, [...command, ...words], { encoding: 'utf8' });
+}
+
+const remotesOf = ({ stdout }: Result): readonly string[] =>
+  stdout.split('\n').filter((line) => line.startsWith('remote'));
+
+test('a name needs no more than its own DNS record, unless --wildcard-dns says that there is more', (t) => {
+  const run = exporter(t);
+  const name = ['--endpoint', 'office', '--remote', 'vpn.example.com'];
+  const plain = run(...name);
+  assert.deepEqual([plain.status, plain.stderr], [0, '']);
+  assert.deepEqual(remotesOf(plain), ['remote vpn.example.com 443', 'remote-cert-tls server']);
+  assert.doesNotMatch(plain.stdout, /\*\./);
+  const wildcard = run(...name, '--wildcard-dns');
+  assert.deepEqual(remotesOf(wildcard), [
+    'remote vpn.example.com 443',
+    'remote-random-hostname',
+    'remote-cert-tls server',
+  ]);
+  const address = run('--endpoint', 'office', '--remote', '192.0.2.1', '--wildcard-dns');
+  assert.deepEqual([address.status, address.stdout], [2, '']);
+  assert.match(address.stderr, /There are no names below 192\.0\.2\.1: --wildcard-dns goes with a name/);
+});
