@@ -22,7 +22,10 @@ export function addClientConfigCommand(program: Command): void {
     .addOption(stateDirOption())
     .addOption(endpointOption())
     .option('--client <cn>', 'common name of the certificate to put in, made at the first time (--auto-pki)')
-    .option('--remote <host>', 'name or address that clients can reach; default: the address of this machine')
+    .option(
+      '--remote <host>',
+      'name or address that clients can reach, without a port; default: the address of this machine',
+    )
     .option(
       '--wildcard-dns',
       'the DNS has a record for *.HOST too: have clients look up a random name below --remote, past caches',

@@ -2,6 +2,7 @@ import { randomBytes } from 'node:crypto';
 import { createSocket } from 'node:dgram';
 import { once } from 'node:events';
 import { statSync, writeFileSync } from 'node:fs';
+import { isIPv6 } from 'node:net';
 import { clientProfileText, isWildcardCapable, type ClientProfile } from '../api/client-profile.ts';
 import { formatStaticKey, parseStaticKey } from '../dataplane/protocol/static-key.ts';
 import { TerminalError } from '../net/errors.ts';
@@ -23,8 +24,7 @@ export interface ClientConfigRequest {
 
 /** The text of a client file; makes the client's certificate at its first time. @throws TerminalError for a person */
 export async function clientConfigText(request: ClientConfigRequest, now: Date): Promise<string> {
-  if (!REMOTE.test(request.remote))
-    throw new TerminalError(`${JSON.stringify(request.remote)} is no host name or address`);
+  refuseBadRemote(request.remote);
   if (request.wildcardDns && !isWildcardCapable(request.remote))
     throw new TerminalError(
       `There are no names below ${request.remote}: --wildcard-dns goes with a name such as vpn.example.com`,
@@ -41,6 +41,18 @@ export async function clientConfigText(request: ClientConfigRequest, now: Date):
     userLogin: source.userLogin,
     controlWrap: controlWrapFor(source, now),
   });
+}
+
+/** @throws TerminalError */
+function refuseBadRemote(remote: string): void {
+  if (HOST_NAME.test(remote) || isIPv6(remote)) return;
+  const isIpv6InBrackets = /^\[.*\]$/.test(remote) && isIPv6(remote.slice(1, -1));
+  const hint = isIpv6InBrackets
+    ? '. Leave the brackets out'
+    : remote.includes(':')
+      ? '. The port is that of the endpoint: give the host alone'
+      : '';
+  throw new TerminalError(`${JSON.stringify(remote)} is no host name or address${hint}`);
 }
 
 /** Writes a client file, mode 0600; a device or pipe is written to, not replaced. @throws TerminalError if it can't */
@@ -111,7 +123,7 @@ function onlyStaticKey(text: string): string {
   return formatStaticKey(key);
 }
 
-const REMOTE = /^[A-Za-z0-9_:]([A-Za-z0-9._:-]{0,252})$/;
+const HOST_NAME = /^[A-Za-z0-9_][A-Za-z0-9._-]{0,252}$/;
 /** X.520 allows 64 characters. */
 const COMMON_NAME = /^[^\p{Cc}]{1,64}$/u;
 const DOCUMENTATION_ADDRESS = '192.0.2.1';

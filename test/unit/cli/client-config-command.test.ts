@@ -59,3 +59,15 @@ test('a name needs no more than its own DNS record, unless --wildcard-dns says t
   assert.deepEqual([address.status, address.stdout], [2, '']);
   assert.match(address.stderr, /There are no names below 192\.0\.2\.1: --wildcard-dns goes with a name/);
 });
+
+test('--remote is a host and no more: the port is that of the endpoint', (t) => {
+  const run = exporter(t);
+  for (const remote of ['vpn.example.com:8443', '192.0.2.1:443', '[2001:db8::1]:443', ':::', 'a:b']) {
+    const { status, stdout, stderr } = run('--endpoint', 'office', '--remote', remote);
+    assert.deepEqual([status, stdout], [2, ''], remote);
+    assert.match(stderr, /is no host name or address\. The port is that of the endpoint: give the host alone\n$/);
+  }
+  assert.match(run('--endpoint', 'office', '--remote', '[2001:db8::1]').stderr, /Leave the brackets out/);
+  const ipv6 = run('--endpoint', 'office', '--remote', '2001:db8::1');
+  assert.equal(remotesOf(ipv6)[0], 'remote 2001:db8::1 443');
+});
