@@ -39,15 +39,16 @@ Examples:
   sudo clientvpn client-config --state-dir ./.state --endpoint corp --remote vpn.example.com > corp.ovpn`,
     )
     .action(async (flags: ClientConfigFlags) => {
-      const { clientConfigText, guessRemote, writeClientFile } = await import('../standalone/client-config.ts');
+      const { clientConfigText, guessRemote, missingFromFile, writeClientFile } =
+        await import('../standalone/client-config.ts');
       const remote = flags.remote ?? (await guessRemote());
       if (remote === undefined)
         throw new TerminalError('This machine has no route to guess its address from. Use --remote');
       const { stateDir, endpoint, client } = flags;
-      const text = await clientConfigText(
-        { stateDir, endpoint, client, remote, wildcardDns: flags.wildcardDns === true },
-        new Date(),
-      );
+      const request = { stateDir, endpoint, client, remote, wildcardDns: flags.wildcardDns === true };
+      const text = await clientConfigText(request, new Date());
+      const missing = missingFromFile(request);
+      if (missing !== undefined) process.stderr.write(`${missing}\n`);
       if (flags.remote === undefined)
         process.stderr.write(
           `Clients will connect to ${remote}, this machine's address. To choose another: --remote HOST\n`,

@@ -43,6 +43,16 @@ export async function clientConfigText(request: ClientConfigRequest, now: Date):
   });
 }
 
+/** What whoever gets the file must still put into it, for a person; undefined when it is whole. */
+export function missingFromFile({ stateDir, endpoint, client }: ClientConfigRequest): string | undefined {
+  const source = loadClientConfigSource(StateFolder.open(stateDir), endpoint);
+  if (!source.mutual || client !== undefined) return undefined;
+  const lacks = 'The file lacks a client certificate and its key, and connects nobody without';
+  return source.ownClientCa === null
+    ? `${lacks}: put those that the owner of the client CA issues between <cert> and </cert>, <key> and </key>`
+    : `${lacks}: --client NAME makes them, or put your own between <cert> and </cert>, <key> and </key>`;
+}
+
 /** @throws TerminalError */
 function refuseBadRemote(remote: string): void {
   if (HOST_NAME.test(remote) || isIPv6(remote)) return;

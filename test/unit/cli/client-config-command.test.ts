@@ -4,6 +4,7 @@ import { mkdtempDisposableSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { test, type TestContext } from 'node:test';
+import { AutoPki } from '../../../standalone/auto-pki.ts';
 import { storeClientConfigSource, type ClientConfigSource } from '../../../standalone/client-config-source.ts';
 import { StateFolder } from '../../../standalone/state-folder.ts';
 import { ROOT } from '../../support/source-tree.ts';
@@ -30,11 +31,16 @@ interface Result {
 }
 
 /** Runs `client-config` on a state folder that a gateway has left. */
-function exporter(t: TestContext, change: Partial<ClientConfigSource> = {}): (...words: readonly string[]) => Result {
+async function exporter(
+  t: TestContext,
+  change: Partial<ClientConfigSource> = {},
+): Promise<(...words: readonly string[]) => Result> {
   const base = mkdtempDisposableSync(join(tmpdir(), 'clientvpn-export-'));
   t.after(() => base.remove());
   const folder = StateFolder.create(join(base.path, 'state'));
   storeClientConfigSource(folder, { ...SOURCE, ...change });
+  if (typeof change.ownClientCa === 'string')
+    await new AutoPki(folder, () => new Date()).clientCaSecret('default', change.ownClientCa, 'ca.crt');
   const command = [join(ROOT, 'cli', 'main.ts'), 'client-config', '--state-dir', folder.path];
   return (...words) => spawnSync(process.execPath, [...command, ...words], { encoding: 'utf8' });
 }
@@ -42,8 +48,8 @@ function exporter(t: TestContext, change: Partial<ClientConfigSource> = {}): (..
 const remotesOf = ({ stdout }: Result): readonly string[] =>
   stdout.split('\n').filter((line) => line.startsWith('remote'));
 
-test('a name needs no more than its own DNS record, unless --wildcard-dns says that there is more', (t) => {
-  const run = exporter(t);
+test('a name needs no more than its own DNS record, unless --wildcard-dns says that there is more', async (t) => {
+  const run = await exporter(t);
   const name = ['--endpoint', 'office', '--remote', 'vpn.example.com'];
   const plain = run(...name);
   assert.deepEqual([plain.status, plain.stderr], [0, '']);
@@ -60,8 +66,8 @@ test('a name needs no more than its own DNS record, unless --wildcard-dns says t
   assert.match(address.stderr, /There are no names below 192\.0\.2\.1: --wildcard-dns goes with a name/);
 });
 
-test('--remote is a host and no more: the port is that of the endpoint', (t) => {
-  const run = exporter(t);
+test('--remote is a host and no more: the port is that of the endpoint', async (t) => {
+  const run = await exporter(t);
   for (const remote of ['vpn.example.com:8443', '192.0.2.1:443', '[2001:db8::1]:443', ':::', 'a:b']) {
     const { status, stdout, stderr } = run('--endpoint', 'office', '--remote', remote);
     assert.deepEqual([status, stdout], [2, ''], remote);
@@ -70,4 +76,25 @@ test('--remote is a host and no more: the port is that of the endpoint', (t) => 
   assert.match(run('--endpoint', 'office', '--remote', '[2001:db8::1]').stderr, /Leave the brackets out/);
   const ipv6 = run('--endpoint', 'office', '--remote', '2001:db8::1');
   assert.equal(remotesOf(ipv6)[0], 'remote 2001:db8::1 443');
+});
+
+test('a file without a client certificate is written, and says on standard error what it lacks', async (t) => {
+  const arguments_ = ['--endpoint', 'office', '--remote', '192.0.2.1'];
+  const lacks = /^The file lacks a client certificate and its key, and connects nobody without: /;
+  const own = await exporter(t, { mutual: true, ownClientCa: 'clients' });
+  for (const [run, how] of [
+    [own, /--client NAME makes them/],
+    [await exporter(t, { mutual: true }), /put those that the owner of the client CA issues between <cert>/],
+  ] as const) {
+    const { status, stdout, stderr } = run(...arguments_);
+    assert.equal(status, 0);
+    assert.match(stdout, /<cert>\nContents of the client certificate/);
+    assert.match(stderr, lacks);
+    assert.match(stderr, how);
+  }
+  const toFile = own(...arguments_, '--output', '/dev/null');
+  assert.deepEqual([toFile.status, toFile.stdout], [0, '']);
+  assert.match(toFile.stderr, lacks);
+  assert.equal(own(...arguments_, '--client', 'laptop').stderr, '');
+  assert.equal((await exporter(t))(...arguments_).stderr, '');
 });
