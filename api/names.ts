@@ -43,3 +43,11 @@ function idDigits(
   if (fromUid.length === 17) return fromUid;
   return createHash('sha256').update(`${salt}\0${metadata.namespace}\0${metadata.name}`).digest('hex').slice(0, 17);
 }
+
+/** Whether somebody means this object with `NAME` or `NAMESPACE/NAME`. */
+export function isMeant(
+  text: string,
+  { namespace, name }: { readonly namespace: string; readonly name: string },
+): boolean {
+  return text === name || text === `${namespace}/${name}`;
+}

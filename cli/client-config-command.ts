@@ -4,7 +4,7 @@ import { endpointOption, stateDirOption } from './options.ts';
 
 interface ClientConfigFlags {
   readonly stateDir: string;
-  readonly endpoint: string;
+  readonly endpoint?: string;
   readonly client?: string;
   readonly remote?: string;
   readonly wildcardDns?: true;
@@ -20,7 +20,7 @@ export function addClientConfigCommand(program: Command): void {
         'It holds private keys: hand it over safely.',
     )
     .addOption(stateDirOption())
-    .addOption(endpointOption())
+    .addOption(endpointOption('; default: the one that the gateway serves'))
     .option('--client <cn>', 'common name of the certificate to put in, made at the first time (--auto-pki)')
     .option(
       '--remote <host>',
@@ -35,7 +35,7 @@ export function addClientConfigCommand(program: Command): void {
       'after',
       `
 Examples:
-  sudo clientvpn client-config --state-dir ./.state --endpoint quickstart --client laptop --output laptop.ovpn
+  sudo clientvpn client-config --state-dir ./.state --client laptop --output laptop.ovpn
   sudo clientvpn client-config --state-dir ./.state --endpoint corp --remote vpn.example.com > corp.ovpn`,
     )
     .action(async (flags: ClientConfigFlags) => {

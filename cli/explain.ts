@@ -1,5 +1,5 @@
 import type { SnapshotRoute, SnapshotRule } from '../api/endpoint-snapshot.ts';
-import { objectKey } from '../api/names.ts';
+import { isMeant, objectKey } from '../api/names.ts';
 import type { ClientVpnEndpoint } from '../api/v1alpha1/generated/client-vpn-endpoint.ts';
 import { emptyEvaluation, PolicyView, type AccessVerdict } from '../dataplane/policy/evaluate.ts';
 import { compilePolicy, GroupInterner } from '../dataplane/policy/policy-tables.ts';
@@ -132,10 +132,7 @@ function findEndpoint(
   checked: CheckedManifests,
   name: string,
 ): { readonly endpoint: ClientVpnEndpoint; readonly compiled: CompileResult } | string {
-  const [namespacePart, namePart] = name.includes('/') ? name.split('/') : [undefined, name];
-  const found = checked.set.resources.endpoints.filter(
-    ({ metadata }) => metadata.name === namePart && (namespacePart ?? metadata.namespace) === metadata.namespace,
-  );
+  const found = checked.set.resources.endpoints.filter(({ metadata }) => isMeant(name, metadata));
   const [endpoint, second] = found;
   if (endpoint === undefined) return `--endpoint: there is no endpoint ${name} in the manifests`;
   if (second !== undefined) return `--endpoint: ${name} is in several namespaces; write NAMESPACE/${name}`;

@@ -23,7 +23,7 @@ const program = new Command('clientvpn')
     `
 A first gateway, with certificates made for you:
   sudo clientvpn standalone --manifests examples/quickstart --state-dir ./.state --auto-pki
-  sudo clientvpn client-config --state-dir ./.state --endpoint quickstart --client laptop --output laptop.ovpn
+  sudo clientvpn client-config --state-dir ./.state --client laptop --output laptop.ovpn
   sudo clientvpn status --state-dir ./.state`,
   );
 

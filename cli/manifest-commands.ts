@@ -38,7 +38,7 @@ export function addExplainCommand(program: Command): void {
         'route and rule decide. Exits 0 when all are allowed, 1 when one is refused, 2 on bad input.',
     )
     .addOption(manifestsOption())
-    .addOption(endpointOption())
+    .addOption(required(endpointOption()))
     .addOption(required(new Option('--to <ip...>', 'IPv4 addresses')))
     .option('--group <id...>', 'groups of the client')
     .option('--target-network <name>', 'the TargetNetwork; may be left out when the endpoint has one')

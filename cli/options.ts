@@ -14,8 +14,8 @@ export function stateDirOption(): Option {
   return required(new Option('--state-dir <dir>', 'folder with what the gateway keeps'));
 }
 
-export function endpointOption(): Option {
-  return required(new Option('--endpoint <name>', 'the ClientVpnEndpoint'));
+export function endpointOption(more = ''): Option {
+  return new Option('--endpoint <name>', `the ClientVpnEndpoint, as NAME or NAMESPACE/NAME${more}`);
 }
 
 /**

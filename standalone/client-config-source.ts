@@ -1,4 +1,5 @@
 import type { ControlWrapKind } from '../api/endpoint-snapshot.ts';
+import { isMeant } from '../api/names.ts';
 import { TerminalError } from '../net/errors.ts';
 import type { StateFolder } from './state-folder.ts';
 
@@ -22,17 +23,19 @@ export function storeClientConfigSource(folder: StateFolder, source: ClientConfi
   folder.write(FILE, `${JSON.stringify(source)}\n`);
 }
 
-/** @throws TerminalError when no gateway ever ran on this folder, or it serves another endpoint */
-export function loadClientConfigSource(folder: StateFolder, endpoint: string): ClientConfigSource {
+/**
+ * @param endpoint `NAME` or `NAMESPACE/NAME`; undefined: the one that the gateway serves
+ * @throws TerminalError when no gateway ever ran on this folder, or it serves another endpoint
+ */
+export function loadClientConfigSource(folder: StateFolder, endpoint: string | undefined): ClientConfigSource {
   const text = folder.read(FILE);
   if (text === undefined)
     throw new TerminalError(`No gateway has run on ${folder.path} yet. Start one: clientvpn standalone`);
   const source = JSON.parse(text) as ClientConfigSource;
-  if (source.endpoint !== endpoint)
-    throw new TerminalError(
-      `There is no endpoint ${endpoint} on ${folder.path}; the gateway serves ${source.endpoint}`,
-    );
-  return source;
+  const { namespace, endpoint: name } = source;
+  if (endpoint === undefined || isMeant(endpoint, { namespace, name })) return source;
+  const served = endpoint.includes('/') ? `${namespace}/${name}` : name;
+  throw new TerminalError(`There is no endpoint ${endpoint} on ${folder.path}; the gateway serves ${served}`);
 }
 
 const FILE = 'client-config.json';

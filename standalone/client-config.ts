@@ -13,7 +13,8 @@ import { StateFolder, writeFileAtomic } from './state-folder.ts';
 
 export interface ClientConfigRequest {
   readonly stateDir: string;
-  readonly endpoint: string;
+  /** `NAME` or `NAMESPACE/NAME`; undefined: the one that the gateway serves. */
+  readonly endpoint: string | undefined;
   /** Common name of the client's certificate. */
   readonly client: string | undefined;
   /** A name or address under which clients reach the gateway. */

@@ -98,3 +98,23 @@ test('a file without a client certificate is written, and says on standard error
   assert.equal(own(...arguments_, '--client', 'laptop').stderr, '');
   assert.equal((await exporter(t))(...arguments_).stderr, '');
 });
+
+test('--endpoint may be left out, and takes NAME as well as NAMESPACE/NAME', async (t) => {
+  const run = await exporter(t, { namespace: 'vpn' });
+  const remote = ['--remote', '192.0.2.1'];
+  const whole = run('--endpoint', 'office', ...remote);
+  assert.equal(whole.status, 0);
+  assert.equal(run(...remote).stdout, whole.stdout);
+  assert.equal(run('--endpoint', 'vpn/office', ...remote).stdout, whole.stdout);
+  for (const [name, served] of [
+    ['other', 'office'],
+    ['default/office', 'vpn/office'],
+    ['vpn/office/x', 'vpn/office'],
+  ]) {
+    const { status, stderr } = run('--endpoint', name ?? '', ...remote);
+    assert.equal(status, 2);
+    assert.match(stderr, new RegExp(`There is no endpoint ${name} on .*; the gateway serves ${served}\n$`));
+  }
+  const help = run('--help').stdout.replaceAll(/\s+/g, ' ');
+  assert.match(help, /as NAME or NAMESPACE\/NAME; default: the one that the gateway serves/);
+});

@@ -271,6 +271,12 @@ describe('explain', () => {
     assert.equal((await explain(['203.0.113.1'], [], { targetNetwork: 'net-z' })).code, 2);
   });
 
+  it('takes an endpoint as NAME or NAMESPACE/NAME, and no more', async () => {
+    assert.equal((await explain(['10.50.1.1'], ['Eng'], { endpoint: 'default/corp' })).code, 0);
+    for (const endpoint of ['other/corp', 'default/corp/x', '/corp'])
+      assert.match((await explain(['10.50.1.1'], ['Eng'], { endpoint })).err, /there is no endpoint/);
+  });
+
   for (const [what, more, to] of [
     ['an address that is none', {}, ['10.50.1']],
     ['no address', {}, []],
