@@ -1,8 +1,22 @@
 import { Option, type Command } from 'commander';
-import { endpointOption, manifestsOption, outputOption, quotaOption, required, type QuotaLimits } from './options.ts';
+import {
+  endpointOption,
+  manifestPaths,
+  manifestsOption,
+  outputOption,
+  pathsArgument,
+  quotaOption,
+  required,
+  type QuotaLimits,
+} from './options.ts';
+
+interface ValidateFlags {
+  readonly manifests?: readonly string[];
+  readonly quota: QuotaLimits;
+}
 
 interface ExplainFlags {
-  readonly manifests: readonly string[];
+  readonly manifests?: readonly string[];
   readonly endpoint: string;
   readonly to: readonly string[];
   readonly group?: readonly string[];
@@ -19,13 +33,15 @@ export function addValidateCommand(program: Command): void {
       'Checks manifests against the schema and rules of crds/ and against each other, and prints each finding ' +
         'as FILE:LINE: KIND/NAME: FIELD: MESSAGE. Exits 0 when they are valid, 2 when not. Needs no gateway and no root.',
     )
+    .addArgument(pathsArgument())
     .addOption(manifestsOption())
     .addOption(quotaOption())
-    .addHelpText('after', '\nExample:\n  clientvpn validate --manifests examples/quickstart')
-    .action(async (flags: { readonly manifests: readonly string[]; readonly quota: QuotaLimits }) => {
+    .addHelpText('after', '\nExample:\n  clientvpn validate examples/quickstart')
+    .action(async (paths: readonly string[], flags: ValidateFlags, command: Command) => {
+      const manifests = manifestPaths(command, paths, flags.manifests);
       // Loaded only here: schemas and CEL take a good part of a second.
       const { runValidate } = await import('./validate.ts');
-      process.exitCode = await runValidate({ manifests: flags.manifests, quotas: flags.quota }, io());
+      process.exitCode = await runValidate({ manifests, quotas: flags.quota }, io());
     });
 }
 
@@ -37,6 +53,7 @@ export function addExplainCommand(program: Command): void {
       'Tells, from the manifests alone, whether a client with these groups would reach each address, and which ' +
         'route and rule decide. Exits 0 when all are allowed, 1 when one is refused, 2 on bad input.',
     )
+    .addArgument(pathsArgument())
     .addOption(manifestsOption())
     .addOption(required(endpointOption()))
     .addOption(required(new Option('--to <ip...>', 'IPv4 addresses')))
@@ -48,11 +65,12 @@ export function addExplainCommand(program: Command): void {
       'after',
       `
 Examples:
-  clientvpn explain --manifests examples/quickstart --endpoint quickstart --to 10.50.0.10 1.0.0.1
+  clientvpn explain examples/quickstart --endpoint quickstart --to 10.50.0.10 1.0.0.1
   clientvpn explain --manifests . --endpoint corp --group engineering managers --to 172.16.0.10 8.8.8.8 --output json`,
     )
-    .action(async (flags: ExplainFlags) => {
-      const { manifests, endpoint, to, group = [], targetNetwork, quota: quotas, output } = flags;
+    .action(async (paths: readonly string[], flags: ExplainFlags, command: Command) => {
+      const manifests = manifestPaths(command, paths, flags.manifests);
+      const { endpoint, to, group = [], targetNetwork, quota: quotas, output } = flags;
       const { runExplain } = await import('./explain.ts');
       process.exitCode = await runExplain(
         { manifests, endpoint, to, groups: group, targetNetwork, quotas, output },

@@ -1,13 +1,27 @@
-import { InvalidArgumentError, Option, type Command } from 'commander';
+import { Argument, InvalidArgumentError, Option, type Command } from 'commander';
 
 /** Options that several commands have, with the same meaning everywhere. */
 export function manifestsOption(): Option {
-  return required(
-    new Option(
-      '--manifests <path...>',
-      'YAML or JSON files, or folders of them, but not folders in these: kinds of clientvpn.dev, Secrets and ConfigMaps',
-    ),
+  return new Option(
+    '--manifests <path...>',
+    'YAML or JSON files, or folders of them, but not folders in these: kinds of clientvpn.dev, Secrets and ConfigMaps',
   );
+}
+
+/** For commands that only read manifests, and therefore take them as plain arguments, too. */
+export function pathsArgument(): Argument {
+  return new Argument('[path...]', 'manifests, as behind --manifests');
+}
+
+/** What was named in either way; ends the program when that is nothing. */
+export function manifestPaths(
+  command: Command,
+  paths: readonly string[],
+  named: readonly string[] = [],
+): readonly string[] {
+  const all = [...paths, ...named];
+  if (all.length === 0) command.error("error: required option '--manifests <path...>' not specified, nor a path");
+  return all;
 }
 
 export function stateDirOption(): Option {

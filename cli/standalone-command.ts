@@ -1,7 +1,7 @@
 import { Option, type Command } from 'commander';
 import { TerminalError } from '../net/errors.ts';
 import type { StandaloneOptions } from '../standalone/run-standalone.ts';
-import { manifestsOption, parseHostPort, quotaOption, stateDirOption, type QuotaLimits } from './options.ts';
+import { manifestsOption, parseHostPort, quotaOption, required, stateDirOption, type QuotaLimits } from './options.ts';
 import { quotasFrom } from './quota-option.ts';
 
 interface StandaloneFlags {
@@ -26,7 +26,7 @@ export function addStandaloneCommand(program: Command): void {
         'Log lines are JSON on standard output; "msg":"Ready" means that clients can connect.\n' +
         'Exits 0 after an orderly end, 2 when the start was refused, 1 when it could not go on.',
     )
-    .addOption(manifestsOption())
+    .addOption(required(manifestsOption()))
     .addOption(stateDirOption())
     .option('--target-network <name>', 'the TargetNetwork to serve; may be left out when there is one')
     .option('--auto-pki', 'make certificates and keys for Secrets that the manifests name but do not hold')
