@@ -13,6 +13,7 @@ import {
 interface ValidateFlags {
   readonly manifests?: readonly string[];
   readonly quota: QuotaLimits;
+  readonly output: 'text' | 'json';
 }
 
 interface ExplainFlags {
@@ -36,12 +37,25 @@ export function addValidateCommand(program: Command): void {
     .addArgument(pathsArgument())
     .addOption(manifestsOption())
     .addOption(quotaOption())
-    .addHelpText('after', '\nExample:\n  clientvpn validate examples/quickstart')
+    .addOption(outputOption(['text', 'json']))
+    .addHelpText(
+      'after',
+      `
+--output json prints one array, [] when there is nothing to say, of objects with exactly these keys:
+  severity  error or warning
+  file, line
+  kind, name, field  null where the finding is about none
+  message
+
+Examples:
+  clientvpn validate examples/quickstart
+  clientvpn validate --output json endpoint.yaml rules.yaml`,
+    )
     .action(async (paths: readonly string[], flags: ValidateFlags, command: Command) => {
       const manifests = manifestPaths(command, paths, flags.manifests);
       // Loaded only here: schemas and CEL take a good part of a second.
       const { runValidate } = await import('./validate.ts');
-      process.exitCode = await runValidate({ manifests, quotas: flags.quota }, io());
+      process.exitCode = await runValidate({ manifests, quotas: flags.quota, output: flags.output }, io());
     });
 }
 

@@ -1,5 +1,5 @@
 import { checkManifests, loadValidator, unattachedEndpoints } from '../standalone/check-manifests.ts';
-import { formatFinding, hasErrors, sortFindings } from '../standalone/findings.ts';
+import { findingRecord, formatFinding, hasErrors, sortFindings } from '../standalone/findings.ts';
 import { readManifestFiles } from '../standalone/read-manifests.ts';
 import type { CommandIo } from './command-io.ts';
 import { quotasFrom } from './quota-option.ts';
@@ -7,6 +7,7 @@ import { quotasFrom } from './quota-option.ts';
 export interface ValidateOptions {
   readonly manifests: readonly string[];
   readonly quotas: Readonly<Record<string, number>>;
+  readonly output?: 'text' | 'json';
 }
 
 /** Checks manifests and prints each finding. @returns the exit code: 0, or 2 with an error among the findings. */
@@ -19,7 +20,8 @@ export async function runValidate(options: ValidateOptions, io: CommandIo): Prom
   const read = await readManifestFiles(options.manifests);
   const checked = checkManifests(read.files, await loadValidator(), { quotas, now: Date.now() });
   const findings = sortFindings([...read.findings, ...checked.findings, ...unattachedEndpoints(checked.set)]);
-  for (const finding of findings) io.out.write(`${formatFinding(finding)}\n`);
+  if (options.output === 'json') io.out.write(`${JSON.stringify(findings.map(findingRecord))}\n`);
+  else for (const finding of findings) io.out.write(`${formatFinding(finding)}\n`);
   if (hasErrors(findings)) return 2;
   const objects = Object.values(checked.set.resources).reduce((sum, list) => sum + list.length, 0);
   io.err.write(objects === 0 ? 'nothing to validate: no Client VPN object\n' : `${objects} objects are valid\n`);

@@ -20,6 +20,33 @@ export function formatFinding(finding: Finding): string {
   return text.replaceAll(/[\u0000-\u001f\u007f-\u009f\u2028\u2029]+/g, ' ');
 }
 
+/** A finding as `validate --output json` prints it; null where it is about no object, or about the whole of it. */
+export interface FindingRecord {
+  readonly severity: Finding['severity'];
+  readonly file: string;
+  readonly line: number;
+  readonly kind: string | null;
+  readonly name: string | null;
+  readonly field: string | null;
+  readonly message: string;
+}
+
+/** The names and their order are part of the command's contract. */
+export function findingRecord({ severity, file, line, object, field, message }: Finding): FindingRecord {
+  const slash = object.indexOf('/');
+  const known = (text: string): string | null => (text === '-' || text === '' ? null : text);
+  const kind = known(slash < 0 ? object : object.slice(0, slash));
+  return {
+    severity,
+    file,
+    line,
+    kind,
+    name: slash < 0 ? null : known(object.slice(slash + 1)),
+    field: known(field),
+    message,
+  };
+}
+
 /** Removes repetitions and orders by file, line and text. */
 export function sortFindings(findings: readonly Finding[]): readonly Finding[] {
   const unique = new Map(findings.map((finding) => [formatFinding(finding), finding]));

@@ -25,7 +25,7 @@ const COMMANDS = {
   standalone:
     '--manifests <path...> --state-dir <dir> --target-network <name> --auto-pki --quota <name=n...> ' +
     '--metrics-listen <host:port> --log-level <level>',
-  validate: '--manifests <path...> --quota <name=n...>',
+  validate: '--manifests <path...> --quota <name=n...> --output <format>',
   'client-config': '--state-dir <dir> --endpoint <name> --client <cn> --remote <host> --wildcard-dns --output <file>',
   status: '--state-dir <dir> --output <format>',
   connections: '--state-dir <dir> --output <format>',

@@ -38,6 +38,12 @@ async function validate(
   return { code, lines: lines.filter((line) => !line.includes('warning:')) };
 }
 
+const STAFF = {
+  apiVersion: 'v1',
+  kind: 'Secret',
+  metadata: { name: 'staff' },
+  stringData: { 'users.yaml': 'users: []' },
+};
 const endpoint = resource('ClientVpnEndpoint', 'corp');
 const network = resource('TargetNetwork', 'net-a');
 const rules = Array.from({ length: 51 }, (_, index) =>
@@ -68,6 +74,32 @@ describe('validate', () => {
       `${folder}/a.yaml:15: ClientVpnEndpoint/corp: spec.port: 8443 is not one of 443, 1194`,
       `${folder}/a.yaml:16: ClientVpnEndpoint/corp: spec.colour: unknown field`,
     ]);
+  });
+
+  it('prints one array of findings with exactly the agreed keys for programs, and exits as ever', async () => {
+    const json = async (manifests: readonly string[]): Promise<readonly [number, string]> => {
+      const io = memoryIo();
+      return [await runValidate({ manifests, quotas: {}, output: 'json' }, io), io.outText()];
+    };
+    const bad = folderOf({
+      'a.yaml': [resource('ClientVpnEndpoint', 'corp', { spec: { port: 8443 } }), { apiVersion: 'v1', kind: 'Pod' }],
+      'b.yaml': 'x: [',
+    });
+    const [code, text] = await json([bad]);
+    assert.equal(code, 2);
+    assert.match(text, /^\[.*\]\n$/);
+    const [port, pod, yaml] = JSON.parse(text) as readonly Json[];
+    const said =
+      '{"severity":"error","file":"F/a.yaml","line":15,"kind":"ClientVpnEndpoint","name":"corp","field":"spec.port","message":"8443 is not one of 443, 1194"}';
+    assert.equal(JSON.stringify(port), said.replace('F', bad));
+    assert.deepEqual([pod?.['severity'], pod?.['kind'], pod?.['name'], pod?.['field']], ['warning', 'Pod', null, null]);
+    assert.deepEqual(
+      [yaml?.['severity'], yaml?.['kind'], yaml?.['name'], yaml?.['field']],
+      ['error', null, null, null],
+    );
+    const rule = { spec: { endpointRef: { name: 'none' } } };
+    assert.equal((await json([folderOf({ 'a.yaml': [resource('Route', 'r', rule)] })]))[0], 2);
+    assert.deepEqual(await json([folderOf({ 'a.yaml': [resource('IdentityProvider', 'staff'), STAFF] })]), [0, '[]\n']);
   });
 
   it('names each file that cannot be read, and what is wrong with the others', async () => {
