@@ -34,7 +34,22 @@ export function addConnectionsCommand(program: Command): void {
     .description('Lists active connections, and for 60 minutes those that ended or failed.')
     .addOption(stateDirOption())
     .addOption(outputOption(['table', 'json']))
-    .addHelpText('after', '\nExample:\n  sudo clientvpn connections --state-dir ./.state --output json')
+    .addHelpText(
+      'after',
+      `
+--output json prints one array of objects with exactly these keys:
+  connectionId, endpoint, targetNetwork
+  status         active, failed or terminated
+  username, commonName, groups
+  clientIp       address in the tunnel; null for a failed attempt
+  remote         ADDRESS:PORT, IPv6 addresses in brackets
+  transport, cipher
+  ingressBytes, egressBytes, ingressPackets, egressPackets  ingress: from the client
+  establishedTime, endTime, endReason                       null while unknown
+
+Example:
+  sudo clientvpn connections --state-dir ./.state --output json`,
+    )
     .action(async ({ stateDir, output }: Flags) => {
       const { connections } = await ask(stateDir, { command: 'connections' }, 'connections');
       process.stdout.write(output === 'json' ? `${JSON.stringify(connections)}\n` : connectionsTable(connections));

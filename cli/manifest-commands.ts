@@ -78,6 +78,12 @@ export function addExplainCommand(program: Command): void {
     .addHelpText(
       'after',
       `
+--output json prints one object a line, for each address, with exactly these keys:
+  to, allowed
+  reason       Allowed, NoRoute, NoRule, NotGranted or SpecialDestination
+  route, rule  names of what decided; null where nothing did
+  grantedTo    whom the deciding prefix grants: groups, and allUsers
+
 Examples:
   clientvpn explain examples/quickstart --endpoint quickstart --to 10.50.0.10 1.0.0.1
   clientvpn explain --manifests . --endpoint corp --group engineering managers --to 172.16.0.10 8.8.8.8 --output json`,

@@ -45,6 +45,22 @@ for (const [command, options] of Object.entries(COMMANDS))
     assert.match(stdout, new RegExp(`Examples?:\\n[^]*clientvpn ${command}`));
   });
 
+test('--help names each key that --output json prints', () => {
+  const keys = {
+    explain: 'to allowed reason route rule grantedTo',
+    connections:
+      'connectionId endpoint targetNetwork status username commonName groups clientIp remote transport cipher ' +
+      'ingressBytes egressBytes ingressPackets egressPackets establishedTime endTime endReason',
+    validate: 'severity file line kind name field message',
+  };
+  for (const [command, expected] of Object.entries(keys)) {
+    const [, text = ''] =
+      /--output json prints one .*?keys:\n([^]*?)\n\n/.exec(clientvpn([command, '--help']).stdout) ?? [];
+    const named = text.split('\n').flatMap((line) => (/^ {2}(\w+(?:, \w+)*)/.exec(line)?.[1] ?? '').split(', '));
+    assert.equal(named.join(' '), expected);
+  }
+});
+
 test('--help marks what must be given', () => {
   const { stdout } = clientvpn(['explain', '--help']);
   const options = stdout.split(/^(?= {2}-)/m).slice(1);
