@@ -36,7 +36,7 @@ export function addStandaloneCommand(program: Command): void {
     )
     .addOption(
       new Option('--log-level <level>', 'least level to log')
-        .choices(['trace', 'debug', 'info', 'warn', 'error'])
+        .choices(['debug', 'info', 'warn', 'error'])
         .default('info'),
     )
     .addHelpText(

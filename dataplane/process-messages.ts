@@ -31,7 +31,7 @@ export interface DataPlaneStart {
   readonly timers?: Partial<EngineTimers>;
 }
 
-export type LogLevel = 'trace' | 'debug' | 'info' | 'warn' | 'error';
+export type LogLevel = 'debug' | 'info' | 'warn' | 'error';
 
 /** Open descriptors, by number in the data plane's process. */
 export interface DataPlaneDescriptors {

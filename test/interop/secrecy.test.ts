@@ -19,11 +19,11 @@ const IN_BROKEN_YAML = 'planted-broken-7765';
 const ENVIRONMENT = 'planted-environment-5519';
 const TOTP_SECRET = 'PLANTEDPLANTEDPLANTEDPLANTEDPLAN';
 
-test('[C133] at log level trace nothing that is said or kept in the open holds a secret', { skip }, async (t) => {
+test('[C133] at log level debug nothing that is said or kept in the open holds a secret', { skip }, async (t) => {
   const person = { name: 'alice', password: PASSWORD, groups: ['staff'], totpSecret: TOTP_SECRET };
   const good = yamlOf(...users('staff', [person], true));
   const world = await World.create(t, {
-    options: ['--log-level', 'trace', '--metrics-listen', METRICS_LISTEN],
+    options: ['--log-level', 'debug', '--metrics-listen', METRICS_LISTEN],
     environment: { PLANTED_FOR_TEST: ENVIRONMENT },
     timers: { renegotiateMs: 3000 },
     manifests: {

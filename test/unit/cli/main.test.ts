@@ -95,6 +95,11 @@ for (const { words, says } of [
     says: /Expected HOST:PORT/,
   },
   { words: ['standalone', '--manifests', '.', '--state-dir', 'x', '--log-level', 'loud'], says: /Allowed choices/ },
+  // Nothing is logged below debug.
+  {
+    words: ['standalone', '--manifests', '.', '--state-dir', 'x', '--log-level', 'trace'],
+    says: /Allowed choices are debug, info, warn, error\./,
+  },
   { words: ['terminate', '--state-dir', '/'], says: /missing required argument 'connection-id'/ },
   { words: ['status', '--state-dir', '/nonexistent'], says: /is not there/ },
   { words: ['client-config', '--state-dir', '/nonexistent', '--endpoint', 'x'], says: /is not there/ },
