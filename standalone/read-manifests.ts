@@ -1,7 +1,7 @@
 import { isUtf8 } from 'node:buffer';
 import { createReadStream } from 'node:fs';
 import { readdir, stat } from 'node:fs/promises';
-import { join } from 'node:path';
+import { join, resolve } from 'node:path';
 import { buffer } from 'node:stream/consumers';
 import { TerminalError } from '../net/errors.ts';
 import type { Finding } from './findings.ts';
@@ -12,6 +12,8 @@ export interface ManifestFile {
 }
 
 const MAX_FILE_BYTES = 16 * 1024 * 1024;
+const MANIFEST = /^[^.].*\.(ya?ml|json)$/;
+const SKIPPED = 'skipped: folders in a folder are not read; name it too if it is meant';
 const NOTHING_FOUND =
   'no manifests found in this folder: it has no .yaml, .yml or .json file, and those of folders in it do not count';
 
@@ -19,7 +21,8 @@ const NOTHING_FOUND =
  * Reads the manifest files that `paths` name. A folder stands for the `.yaml`, `.yml` and `.json` files right
  * in it, as with kubectl; names that start with a dot are left out (editors' and mounts' leftovers).
  * A file that can't be read is a finding of its own; the others are read all the same. So is each folder when there is
- * no file at all: whoever names the wrong one must not be told that all is well.
+ * no file at all: whoever names the wrong one must not be told that all is well. Folders with manifests that nobody named
+ * are warned of where there are others beside them.
  */
 export async function readManifestFiles(
   paths: readonly string[],
@@ -44,13 +47,31 @@ export async function readManifestFiles(
     }
   }
   if (files.size === 0 && findings.length === 0) for (const path of new Set(paths)) fail(path, NOTHING_FOUND);
+  for (const folder of files.size === 0 ? [] : await skippedFolders(paths))
+    findings.push({ severity: 'warning', file: folder, line: 1, object: '-', field: '-', message: SKIPPED });
   return { files: [...files.values()], findings };
+}
+
+/** Folders right in one of `paths` that hold manifests and are not among `paths` themselves. */
+async function skippedFolders(paths: readonly string[]): Promise<readonly string[]> {
+  const named = new Set(paths.map((path) => resolve(path)));
+  const skipped: string[] = [];
+  for (const path of paths) {
+    const entries = await readdir(path, { withFileTypes: true }).catch(() => []);
+    for (const { name } of entries.filter((entry) => !entry.isFile() && !entry.name.startsWith('.'))) {
+      const folder = join(path, name);
+      if (named.has(resolve(folder))) continue;
+      const names = await readdir(folder).catch(() => []);
+      if (names.some((one) => MANIFEST.test(one))) skipped.push(folder);
+    }
+  }
+  return skipped.toSorted();
 }
 
 /** The files that `path` stands for, sorted. A link to nowhere is one of them: reading it says so. */
 export async function manifestPaths(path: string): Promise<readonly string[]> {
   if (!(await stat(path)).isDirectory()) return [path];
-  const names = (await readdir(path)).filter((name) => /^[^.].*\.(ya?ml|json)$/.test(name)).sort();
+  const names = (await readdir(path)).filter((name) => MANIFEST.test(name)).sort();
   const paths: string[] = [];
   for (const name of names) {
     const stats = await stat(join(path, name)).catch(() => undefined);

@@ -1,5 +1,5 @@
 import assert from 'node:assert/strict';
-import { mkdtempSync, rmSync, symlinkSync, truncateSync, writeFileSync } from 'node:fs';
+import { mkdirSync, mkdtempSync, rmSync, symlinkSync, truncateSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, describe, it } from 'node:test';
@@ -194,6 +194,25 @@ describe('validate', () => {
     );
     // Beside a folder that holds some, an empty one is none of our business.
     assert.deepEqual(await validate([empty, folderOf({ 'a.yaml': [endpoint, network] })]), { code: 0, lines: [] });
+  });
+
+  it('names a folder in a folder that holds manifests and is not read', async () => {
+    const folder = folderOf({ 'a.yaml': [endpoint, network] });
+    for (const name of ['secrets', 'notes', '.git']) mkdirSync(join(folder, name));
+    writeFileSync(join(folder, 'secrets', 'broken.yaml'), 'x: [');
+    writeFileSync(join(folder, 'notes', 'README.md'), 'x: [');
+    writeFileSync(join(folder, '.git', 'x.json'), '[');
+    const io = memoryIo();
+    assert.equal(await runValidate({ manifests: [folder], quotas: {} }, io), 0);
+    const skipped = io
+      .outText()
+      .split('\n')
+      .filter((line) => line.includes('skipped'));
+    const said = 'warning: skipped: folders in a folder are not read; name it too if it is meant';
+    assert.deepEqual(skipped, [`${folder}/secrets:1: -: -: ${said}`]);
+    const both = await validate([folder, `${folder}/secrets/`]);
+    assert.deepEqual([both.code, both.lines.length], [2, 1]);
+    assert.match(both.lines[0] ?? '', /broken\.yaml/);
   });
 
   it('follows links, as mounted ConfigMaps are made of them', async () => {
