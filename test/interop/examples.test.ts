@@ -5,14 +5,17 @@ import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { test } from 'node:test';
 import { endpointIn, EXAMPLES, exampleNames, manifestsOf, rowsOf } from '../support/examples.ts';
+import type { TestCertificate } from '../support/certificates.ts';
 import { TRANSLATED_ADDRESS } from '../support/netns.ts';
+import { productionSecrets, REVOKED } from '../support/production-secrets.ts';
 import { skipWithoutNamespaces } from '../support/requirements.ts';
 import type { StockClient } from '../support/stock-client.ts';
+import { totpCode } from '../support/totp.ts';
 import { World } from '../support/world.ts';
 
 const skip = skipWithoutNamespaces();
 
-for (const name of exampleNames()) {
+for (const name of exampleNames().filter((one) => one !== 'production')) {
   test(`examples/${name} gives a real client what its README says`, { skip }, async (t) => {
     const manifests = manifestsOf(join(EXAMPLES, name));
     const isMeeting = name === 'client-to-client';
@@ -36,3 +39,38 @@ for (const name of exampleNames()) {
     assert.ok(world.lab.client().ping(other.tunnelAddress()));
   });
 }
+
+test(
+  'examples/production lets in who has certificate, password and code, and each group where its README says',
+  { skip },
+  async (t) => {
+    const folder = join(EXAMPLES, 'production');
+    const { yaml, people, clientCertificate } = await productionSecrets();
+    const world = await World.create(t, { manifests: { ...manifestsOf(folder), 'secrets.yaml': yaml }, clients: 3 });
+    const file = world.gateway.clientConfig({ endpoint: 'production' });
+    const profileWith = ({ certificatePem, keyPem }: TestCertificate): string =>
+      file
+        .replace(/<cert>[^]*<\/cert>/, `<cert>\n${certificatePem}</cert>`)
+        .replace(/<key>[^]*<\/key>/, `<key>\n${keyPem}</key>`);
+    const rows = rowsOf(readFileSync(join(folder, 'README.md'), 'utf8'));
+    world.lab.target.ip(...new Set(rows.map(({ to }) => `addr add ${to}/32 dev lan0`)));
+    for (const [index, { name, password, groups = [], totpSecret }] of people.entries()) {
+      const credentials = { username: name, password, code: () => totpCode(totpSecret, Date.now()) };
+      await world.connect({ index, profile: profileWith(await clientCertificate(name)), credentials });
+      const own = rows.filter((row) => row.groups.join() === groups.join());
+      assert.ok(own.length > 1);
+      for (const { to, answer } of own) {
+        const { error } = await world.agent(index).fetch(to);
+        assert.equal(error === null, answer === 'allowed', `${name} to ${to}: ${error}`);
+      }
+    }
+    const revoked = world.client({
+      index: 2,
+      profile: profileWith(await clientCertificate('erin', REVOKED)),
+      credentials: { username: 'erin', password: 'of erin', code: () => '000000' },
+    });
+    await world.gateway.log.waitFor(/"msg":"Refused certificate"/);
+    revoked.signal('SIGKILL');
+    await revoked.exited();
+  },
+);

@@ -1,12 +1,17 @@
 import assert from 'node:assert/strict';
-import { mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { mkdtempDisposableSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { describe, it } from 'node:test';
 import { runExplain } from '../../../cli/explain.ts';
 import { runValidate } from '../../../cli/validate.ts';
+import { DEFAULT_QUOTAS } from '../../../operator/endpoint/checks/quotas.ts';
+import { loadValidator } from '../../../standalone/check-manifests.ts';
+import { formatFinding } from '../../../standalone/findings.ts';
+import { readGatewaySet } from '../../../standalone/gateway-set.ts';
 import { endpointIn, EXAMPLES, exampleNames, manifestsOf, rowsOf, type ExampleRow } from '../../support/examples.ts';
 import { memoryIo } from '../../support/memory-io.ts';
+import { productionSecrets } from '../../support/production-secrets.ts';
 
 async function assertRows(manifests: readonly string[], endpoint: string, rows: readonly ExampleRow[]): Promise<void> {
   assert.ok(rows.length > 0, 'the README has a table');
@@ -48,6 +53,40 @@ describe('examples', () => {
       );
     });
   }
+
+  it('production serves with real Secrets from elsewhere, needs nothing made for it, and nobody has anything to say', async () => {
+    const example = join(EXAMPLES, 'production');
+    using folder = mkdtempDisposableSync(join(tmpdir(), 'cvpn-production-'));
+    writeFileSync(join(folder.path, 'secrets.yaml'), (await productionSecrets()).yaml);
+    const io = memoryIo();
+    assert.equal(await runValidate({ manifests: [example, folder.path], quotas: {} }, io), 0);
+    assert.equal(io.outText(), '');
+    const options = {
+      targetNetwork: undefined,
+      quotas: DEFAULT_QUOTAS,
+      autoPki: null,
+      madeSecrets: new Map(),
+      authTokenKey: Buffer.alloc(32).toString('base64'),
+      validator: await loadValidator(),
+      epoch: 1,
+    };
+    const served = await readGatewaySet({ ...options, paths: [example, folder.path] }, null, Date.now());
+    assert.deepEqual(served.findings.map(formatFinding), []);
+    assert.equal(served.set?.config.secrets.revocation.kind, 'List');
+    assert.equal(served.set.config.secrets.localUsers?.users.length, 2);
+    const alone = await readGatewaySet({ ...options, paths: [example] }, null, Date.now());
+    const missing = alone.findings.map(
+      ({ message }) => /(?:Secret (production-[a-z-]+)) does not exist/.exec(message)?.[1],
+    );
+    const named = readFileSync(join(example, 'README.md'), 'utf8').matchAll(/^\| `(production-[a-z-]+)`/gm);
+    assert.deepEqual(new Set(missing), new Set([...named].map(([, name]) => name)));
+  });
+
+  it('no example holds a private key', () => {
+    const files = readdirSync(EXAMPLES, { recursive: true, withFileTypes: true }).filter((entry) => entry.isFile());
+    for (const { parentPath, name } of files)
+      assert.doesNotMatch(readFileSync(join(parentPath, name), 'utf8'), /-----BEGIN/, name);
+  });
 
   const groups = join(EXAMPLES, 'restrict-by-group');
   const sections = readFileSync(join(groups, 'README.md'), 'utf8').split('\n## ').slice(1);
