@@ -1,4 +1,5 @@
 import assert from 'node:assert/strict';
+import { execFileSync } from 'node:child_process';
 import { existsSync, readFileSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { test } from 'node:test';
@@ -48,6 +49,34 @@ test('every make target that a document names is one, and every test or source f
       ...targets.filter((target) => !new RegExp(`^${target}:`, 'm').test(makefile)).map((target) => `make ${target}`),
       ...files.map(([, file = '']) => file).filter((file) => !existsSync(join(ROOT, file))),
     ].map((name) => `${path}: ${name}`);
+  });
+  assert.deepEqual(wrong, []);
+});
+
+test('commands that a document names run as they stand there: options are known, and those that must be given are', () => {
+  const required: Readonly<Record<string, string>> = {
+    status: '--state-dir',
+    connections: '--state-dir',
+    terminate: '--state-dir',
+    'client-config': '--state-dir',
+  };
+  const helpOf = (command: string): string => {
+    const words = [join(ROOT, 'cli', 'main.ts'), ...(command === '' ? [] : [command]), '--help'];
+    return execFileSync(process.execPath, words, { encoding: 'utf8' });
+  };
+  const help = new Map<string, string>();
+  const wrong = ['README.md', ...listFiles(['docs', 'examples'], '.md')].flatMap((path) => {
+    const code = [...textOf(path).matchAll(/`+([^`]+)`+/g)].map(([, text = '']) => text.replaceAll('\\\n', ' '));
+    const commands = code.flatMap((text) => [...text.matchAll(/(?:^|[\s/])clientvpn +([a-z-]+)(.*)/gm)]);
+    return commands.flatMap(([line, command = '', rest = '']) => {
+      const known = help.get(command) ?? helpOf(command);
+      help.set(command, known);
+      const used = [...rest.matchAll(/--[a-z-]+/g)].map(([option]) => option);
+      const needed = required[command];
+      const isWhole = needed === undefined || used.includes(needed);
+      const unknown = used.filter((option) => !new RegExp(`^ +(?:-., )?${option}\\b`, 'm').test(known));
+      return isWhole && unknown.length === 0 ? [] : [`${path}: ${line.trim()} ${unknown.join(' ')}`];
+    });
   });
   assert.deepEqual(wrong, []);
 });
