@@ -50,7 +50,6 @@ export class Observers {
         drops: () => ({
           ...tunnel.counters().drops,
           'control-ring-full': tunnel.counters().controlRingFull,
-          'tcp-connection-limit': tunnel.counters().tcpRefused,
           ...Object.fromEntries(engine.stats().drops),
           'opening-flood': options.openingsRefused(),
           'control-queue-full': options.queueDrops(),

@@ -5,7 +5,7 @@ export const Counter = {
   /** Data packets that reached a thread that does not own their peer. */
   Strays: 0,
   TcpAccepted: 1,
-  /** Over a connection limit. */
+  /** Whatever the reason; the control thread is told it with each report. */
   TcpRefused: 2,
   TcpClosed: 3,
   /** Messages for the control thread that found their ring full. */

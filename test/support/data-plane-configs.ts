@@ -7,7 +7,7 @@ export interface ConfigChanges {
   readonly controlWrapKey?: string;
   readonly revocation?: RevocationMaterial;
   readonly users?: readonly LocalUser[];
-  readonly serverCertificatePem?: string;
+  readonly serverCertificatePem?: string | undefined;
 }
 
 /** A small valid configuration of a mutual-only UDP endpoint, with what a test wants different. */

@@ -4,7 +4,11 @@ import { LocalProvider } from '../../../../dataplane/auth/local-provider.ts';
 import { createLogger } from '../../../../dataplane/io/logger.ts';
 import { SignedLoginTokens } from '../../../../dataplane/io/login-tokens.ts';
 import { Observers } from '../../../../dataplane/io/observers.ts';
+import type { EngineStats } from '../../../../dataplane/sessions/engine.ts';
 import type { ConnectionFacts } from '../../../../dataplane/sessions/engine-io.ts';
+import { sumCounters } from '../../../../dataplane/io/tunnel-counters.ts';
+import { Counter, THREAD_COUNTER_BYTES, ThreadCounters } from '../../../../dataplane/tunnel/thread-counters.ts';
+import { mint } from '../../../support/certificates.ts';
 import { ATTEMPT } from '../../../support/connection-facts.ts';
 import { dataPlaneConfig } from '../../../support/data-plane-configs.ts';
 import { memorySink } from '../../../support/memory-sink.ts';
@@ -18,8 +22,27 @@ const FACTS: ConnectionFacts = {
 };
 const WHO = { connectionId: FACTS.connectionId, username: 'alice', commonName: 'laptop', remote: FACTS.remote };
 
+const IDLE: EngineStats = {
+  connected: 0,
+  opening: 0,
+  waiting: 0,
+  addressesUsed: 0,
+  addressesTotal: 0,
+  endedRemembered: 0,
+  failedRemembered: 0,
+  handshakeBytes: 0,
+  drops: new Map(),
+};
+
 /** Observers of an endpoint where alice and bob log in. `lines` leaves out what every line has. */
-function observersFor(t: TestContext, { mutual = true } = {}) {
+function observersFor(
+  t: TestContext,
+  {
+    mutual = true,
+    thread,
+    serverCertificatePem,
+  }: { mutual?: boolean; thread?: ThreadCounters; serverCertificatePem?: string } = {},
+) {
   const { sink, lines } = memorySink();
   const tokens = new SignedLoginTokens({ now: Date.now, key: new Uint8Array(32), lifetimeS: 1 });
   const local = new LocalProvider({ now: Date.now, tokens, usedTotpSteps: [] });
@@ -28,14 +51,15 @@ function observersFor(t: TestContext, { mutual = true } = {}) {
   const observers = new Observers({
     log: createLogger({ level: 'info', sink }),
     sink,
-    engine: { stats: () => assert.fail('nobody reads metrics') },
-    tunnel: { counters: () => assert.fail('nobody reads metrics') },
+    engine: { stats: () => IDLE },
+    tunnel: { counters: () => sumCounters([], thread === undefined ? [] : [thread], []) },
     local,
     openingsRefused: () => 0,
     queueDrops: () => 0,
     config: dataPlaneConfig({
       snapshot: { authentication: { mutual, identityProvider: { name: 'staff', type: 'Local', mfa: null } } },
       users,
+      serverCertificatePem,
     }),
   });
   t.after(() => observers.close());
@@ -121,4 +145,18 @@ suite('Log lines of connections', () => {
       [990],
     );
   });
+});
+
+test('a TCP connection that is turned away counts once, as a refused start', async (t) => {
+  const thread = new ThreadCounters(new SharedArrayBuffer(THREAD_COUNTER_BYTES));
+  const { certificatePem } = await mint({ commonName: 'gateway' });
+  const { observers } = observersFor(t, { thread, serverCertificatePem: certificatePem });
+  thread.count(Counter.TcpRefused);
+  observers.onEvent({ kind: 'refused', remote: 'unknown', reason: 'no-descriptor-left', count: 1 });
+  const { text } = await observers.metrics.exposition();
+  const counted = text.split('\n').filter((line) => /^clientvpn_(drops|session_starts).* [^0]/.test(line));
+  assert.deepEqual(
+    counted.map((line) => /^clientvpn_(\w+).*reason="([^"]*)"/.exec(line)?.slice(1, 3)),
+    [['session_starts_refused_total', 'no-descriptor-left']],
+  );
 });
