@@ -122,7 +122,7 @@ export class ControlSocket {
 }
 
 /** The remote of an opaque address row; `wire` is kept, not copied. */
-export function udpRemote(addon: NativeAddon, wire: Uint8Array): UdpRemote {
+export function udpRemote(addon: Pick<NativeAddon, 'formatAddress'>, wire: Uint8Array): UdpRemote {
   const { address, port } = addon.formatAddress(wire);
   return { kind: 'udp', key: `udp/${address}/${port}`, address, port, wire };
 }

@@ -1,5 +1,6 @@
 import type { Connection } from '../../api/connection.ts';
 import type { DataPlaneConfig } from '../../api/data-plane-config.ts';
+import { InternalError } from '../../net/errors.ts';
 import type { DataChannelNotification, PeerTraffic, TcpConnectionId } from '../data-channel.ts';
 import type { Engine } from '../sessions/engine.ts';
 import { remoteText } from '../sessions/peer.ts';
@@ -14,17 +15,17 @@ import type { TunnelHost } from './tunnel-host.ts';
 
 /** What the driver joins. It owns none of it: whoever made a part closes it. */
 export interface DriverParts {
-  readonly addon: NativeAddon;
-  readonly engine: Engine;
-  readonly tunnel: TunnelHost;
-  readonly tls: TlsEndpoint;
+  readonly addon: Pick<NativeAddon, 'monotonicMs' | 'formatAddress'>;
+  readonly engine: Pick<Engine, 'handle' | 'nextDeadline' | 'connections' | 'drained'>;
+  readonly tunnel: Omit<TunnelHost, 'counters' | 'stop' | 'threads'>;
+  readonly tls: Pick<TlsEndpoint, 'open' | 'input' | 'write' | 'close'>;
   readonly authenticator: Authenticator;
   /** Null on TCP endpoints. */
-  readonly control: ControlSocket | null;
+  readonly control: Pick<ControlSocket, 'send'> | null;
   readonly onEvent: (event: EngineEvent) => void;
   /** Seconds from a request for a login to its verdict. */
   readonly onLogin: (seconds: number) => void;
-  /** An input broke an invariant. The others' sessions matter more than this one: it is dropped and reported. */
+  /** An invariant broke. The others' sessions matter more than this one: what failed is dropped and reported. */
   readonly onFault: (error: unknown, input: Input['kind']) => void;
 }
 
@@ -81,11 +82,16 @@ export class Driver {
     else this.feed({ kind: 'datagram', remote, bytes });
   }
 
-  /** @throws TerminalError when the engine refuses the configuration; the last one stays in force. */
+  /**
+   * @throws TerminalError when the engine refuses the configuration; the last one stays in force.
+   * @throws InternalError when the engine has taken it and something that follows from it failed.
+   */
   configure(config: DataPlaneConfig): void {
-    for (const output of this.#parts.engine.handle({ kind: 'configChanged', config }, this.now()))
-      this.#carryOut(output);
+    const input = { kind: 'configChanged', config } as const;
+    const faults = this.#carryOutAll(this.#parts.engine.handle(input, this.now()), input.kind);
     this.#schedule();
+    // What may not be enforced must not be reported as if it were.
+    if (faults.length > 0) throw new InternalError(`Taking it up failed: ${faults.join('; ')}`);
   }
 
   /** Resolves when every tunnel thread enforces the last policy. */
@@ -115,10 +121,24 @@ export class Driver {
 
   #handle(input: Input): void {
     try {
-      for (const output of this.#parts.engine.handle(input, this.now())) this.#carryOut(output);
+      this.#carryOutAll(this.#parts.engine.handle(input, this.now()), input.kind);
     } catch (error) {
       this.#parts.onFault(error, input.kind);
     }
+  }
+
+  /** One input may concern many clients: what fails for one of them is done for the others. @returns what failed */
+  #carryOutAll(outputs: readonly Output[], input: Input['kind']): readonly unknown[] {
+    const faults: unknown[] = [];
+    for (const output of outputs) {
+      try {
+        this.#carryOut(output);
+      } catch (error) {
+        faults.push(error);
+        this.#parts.onFault(error, input);
+      }
+    }
+    return faults;
   }
 
   #carryOut(output: Output): void {

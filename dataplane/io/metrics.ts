@@ -1,6 +1,6 @@
 import { monitorEventLoopDelay } from 'node:perf_hooks';
 import { collectDefaultMetrics, Counter, Gauge, Histogram, Registry } from 'prom-client';
-import type { EngineEvent } from '../sessions/engine-io.ts';
+import type { EngineEvent, Input } from '../sessions/engine-io.ts';
 
 /** Read when somebody asks. Totals only ever grow while the process lives. */
 export interface MetricSources {
@@ -51,6 +51,7 @@ export class Metrics {
   readonly #ended: Counter<'reason'>;
   readonly #renewals: Counter;
   readonly #floats: Counter;
+  readonly #faults: Counter<'input'>;
   readonly #loginDuration: Histogram;
 
   constructor(labels: MetricLabels, sources: MetricSources) {
@@ -67,6 +68,7 @@ export class Metrics {
     this.#ended = counter('connections_ended_total', 'Connections ended, by reason', ['reason']);
     this.#renewals = counter('key_renewals_total', 'Data keys renewed', []);
     this.#floats = counter('floats_total', 'Clients that moved to another address', []);
+    this.#faults = counter('engine_faults_total', 'Inputs or outputs of the engine dropped by a bug', ['input']);
     this.#loginDuration = new Histogram({
       name: 'clientvpn_login_duration_seconds',
       help: 'From the request for a login to its answer',
@@ -119,6 +121,10 @@ export class Metrics {
 
   loginTook(seconds: number): void {
     this.#loginDuration.observe(seconds);
+  }
+
+  faulted(input: Input['kind']): void {
+    this.#faults.inc({ input });
   }
 
   async exposition(): Promise<{ readonly text: string; readonly contentType: string }> {

@@ -3,7 +3,7 @@ import type { DataPlaneConfig } from '../../api/data-plane-config.ts';
 import type { LocalProvider } from '../auth/local-provider.ts';
 import { DEFAULT_LIMITS } from '../sessions/engine-options.ts';
 import type { Engine } from '../sessions/engine.ts';
-import type { ConnectionFacts, EngineEvent } from '../sessions/engine-io.ts';
+import type { ConnectionFacts, EngineEvent, Input } from '../sessions/engine-io.ts';
 import { ConnectionLog } from './connection-log.ts';
 import type { MemoryBound } from './memory-bounds.ts';
 import type { LogSink } from './log-sink.ts';
@@ -146,9 +146,10 @@ export class Observers {
     this.#areManifestsRefused = areRefused;
   }
 
-  onFault(error: unknown, input: string): void {
+  onFault(error: unknown, input: Input['kind']): void {
+    this.metrics.faulted(input);
     const stack = error instanceof Error ? error.stack : String(error);
-    this.#security.warn({ input, stack }, 'Engine fault');
+    this.#security.error({ input, stack }, 'Engine fault');
   }
 
   close(): void {

@@ -25,7 +25,12 @@ export class RateLimitedLog {
     this.#write('warn', fields, message);
   }
 
-  #write(level: 'info' | 'warn', fields: Readonly<Record<string, unknown>>, message: string): void {
+  /** @param message constant text: each one is a bucket. */
+  error(fields: Readonly<Record<string, unknown>>, message: string): void {
+    this.#write('error', fields, message);
+  }
+
+  #write(level: 'info' | 'warn' | 'error', fields: Readonly<Record<string, unknown>>, message: string): void {
     const now = this.#now();
     const bucket = this.#buckets.get(message) ?? { tokens: BURST, at: now, suppressed: 0 };
     this.#buckets.set(message, bucket);

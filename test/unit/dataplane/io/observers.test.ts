@@ -1,5 +1,6 @@
 import assert from 'node:assert/strict';
 import { suite, test, type TestContext } from 'node:test';
+import { InternalError } from '../../../../net/errors.ts';
 import { LocalProvider } from '../../../../dataplane/auth/local-provider.ts';
 import { createLogger } from '../../../../dataplane/io/logger.ts';
 import { SignedLoginTokens } from '../../../../dataplane/io/login-tokens.ts';
@@ -34,7 +35,7 @@ const IDLE: EngineStats = {
   drops: new Map(),
 };
 
-/** Observers of an endpoint where alice and bob log in. `lines` leaves out what every line has. */
+/** Observers of an endpoint where alice and bob log in. `lines` leaves out what ordinary lines have. */
 function observersFor(
   t: TestContext,
   {
@@ -63,7 +64,9 @@ function observersFor(
     }),
   });
   t.after(() => observers.close());
-  return { observers, lines: async () => (await lines()).map(({ time: _time, level: _level, ...rest }) => rest) };
+  const shortened = ({ time: _time, level, ...rest }: Record<string, unknown>): Record<string, unknown> =>
+    level === 'info' ? rest : { ...rest, level };
+  return { observers, lines: async () => (await lines()).map(shortened) };
 }
 
 suite('Log lines of connections', () => {
@@ -159,4 +162,17 @@ test('a TCP connection that is turned away counts once, as a refused start', asy
     counted.map((line) => /^clientvpn_(\w+).*reason="([^"]*)"/.exec(line)?.slice(1, 3)),
     [['session_starts_refused_total', 'no-descriptor-left']],
   );
+});
+
+test('a fault of the engine counts by its input and is an error in the log, where a flood of them is held back', async (t) => {
+  const { certificatePem } = await mint({ commonName: 'gateway' });
+  const { observers, lines } = observersFor(t, { serverCertificatePem: certificatePem });
+  for (let n = 0; n < 1000; n += 1) observers.onFault(new InternalError('broken invariant'), 'deadline');
+  const { text } = await observers.metrics.exposition();
+  assert.match(text, /^clientvpn_engine_faults_total\{input="deadline",.*\} 1000$/m);
+  const told = await lines();
+  assert.equal(told.length, 10);
+  assert.equal(told[0]?.['input'], 'deadline');
+  assert.match(String(told[0]?.['stack']), /^InternalError: broken invariant\n/);
+  assert.deepEqual(new Set(told.map(({ level }) => level)), new Set(['error']));
 });
