@@ -9,6 +9,7 @@ import {
 } from './authenticator.ts';
 import { checkCertificate, type CertificateIdentity } from './certificate.ts';
 import type { LocalProvider } from './local-provider.ts';
+import { loginFaultOf, type LoginFault } from './login-fault.ts';
 import { RevocationCheck } from './revocation.ts';
 
 /**
@@ -19,13 +20,19 @@ export class LoginAuthenticator implements Authenticator {
   /** Milliseconds since 1970. */
   readonly #now: () => number;
   readonly #local: LocalProvider;
+  readonly #onFault: (fault: LoginFault) => void;
   #mutual = false;
   #userLogin = false;
   #revocation = new RevocationCheck({ kind: 'None' });
 
-  constructor(options: { readonly now: () => number; readonly local: LocalProvider }) {
+  constructor(options: {
+    readonly now: () => number;
+    readonly local: LocalProvider;
+    readonly onFault: (fault: LoginFault) => void;
+  }) {
     this.#now = options.now;
     this.#local = options.local;
+    this.#onFault = options.onFault;
   }
 
   reconfigure(config: DataPlaneConfig): void {
@@ -39,9 +46,10 @@ export class LoginAuthenticator implements Authenticator {
   async authenticate(request: AuthenticationRequest, { signal }: Pick<LoginDialogue, 'signal'>): Promise<PlainVerdict> {
     try {
       return await this.#judge(request, signal);
-    } catch {
-      // The cause may hold what the client sent, so it goes nowhere.
-      return signal.aborted ? denial('cancelled', '') : denial('internal-error', 'server error, try again');
+    } catch (error) {
+      if (signal.aborted) return denial('cancelled', '');
+      this.#onFault(loginFaultOf(error, request));
+      return denial('internal-error', 'server error, try again');
     }
   }
 

@@ -75,7 +75,11 @@ export class DataPlane {
       usedTotpSteps: memory.totpSteps,
       onTotpUsed: () => this.#keepCodes(),
     });
-    this.#authenticator = new LoginAuthenticator({ now: Date.now, local: this.#local });
+    this.#authenticator = new LoginAuthenticator({
+      now: Date.now,
+      local: this.#local,
+      onFault: (fault) => this.#observers.onLoginFault(fault),
+    });
     this.#authenticator.reconfigure(config);
     this.#tls = new TlsEndpoint({
       addon,

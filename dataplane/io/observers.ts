@@ -1,6 +1,7 @@
 import { X509Certificate } from 'node:crypto';
 import type { DataPlaneConfig } from '../../api/data-plane-config.ts';
 import type { LocalProvider } from '../auth/local-provider.ts';
+import type { LoginFault } from '../auth/login-fault.ts';
 import { DEFAULT_LIMITS } from '../sessions/engine-options.ts';
 import type { Engine } from '../sessions/engine.ts';
 import type { ConnectionFacts, EngineEvent, Input } from '../sessions/engine-io.ts';
@@ -150,6 +151,10 @@ export class Observers {
     this.metrics.faulted(input);
     const stack = error instanceof Error ? error.stack : String(error);
     this.#security.error({ input, stack }, 'Engine fault');
+  }
+
+  onLoginFault({ name, message }: LoginFault): void {
+    this.#security.error({ error: name, cause: message }, 'Login fault');
   }
 
   close(): void {

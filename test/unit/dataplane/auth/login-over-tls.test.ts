@@ -34,7 +34,11 @@ suite('Mutual login over TLS', () => {
       tokens: { issue: () => 'token', check: () => 'foreign' },
       usedTotpSteps: [],
     });
-    const authenticator = new LoginAuthenticator({ now: Date.now, local });
+    const authenticator = new LoginAuthenticator({
+      now: Date.now,
+      local,
+      onFault: ({ message }) => assert.fail(message),
+    });
     // Only what a login depends on.
     authenticator.reconfigure({
       snapshot: { authentication: { mutual: true, identityProvider: null } },

@@ -176,3 +176,11 @@ test('a fault of the engine counts by its input and is an error in the log, wher
   assert.match(String(told[0]?.['stack']), /^InternalError: broken invariant\n/);
   assert.deepEqual(new Set(told.map(({ level }) => level)), new Set(['error']));
 });
+
+test('a login that a bug refused is an error in the log that says what broke', async (t) => {
+  const { observers, lines } = observersFor(t);
+  observers.onLoginFault({ name: 'RangeError', message: 'memory limit exceeded' });
+  assert.deepEqual(await lines(), [
+    { level: 'error', error: 'RangeError', cause: 'memory limit exceeded', msg: 'Login fault' },
+  ]);
+});
