@@ -192,6 +192,33 @@ suite('Rate-limited log', () => {
     assert.equal(more.length, 0);
   });
 
+  test('a flood for one reason hides no other reason', async () => {
+    const { sink, lines } = memorySink();
+    let now = 0;
+    const log = new RateLimitedLog(createLogger({ level: 'warn', sink }), () => now);
+    for (let n = 0; n < 50; n += 1) log.warn({ reason: 'half-open-limit' }, 'Refused session start');
+    log.warn({ reason: 'memory-short' }, 'Refused session start');
+    assert.deepEqual(
+      (await lines()).map(({ reason }) => reason),
+      [...Array.from({ length: 10 }, () => 'half-open-limit'), 'memory-short'],
+    );
+    now = 1000;
+    log.warn({ reason: 'memory-short' }, 'Refused session start');
+    log.warn({ reason: 'half-open-limit' }, 'Refused session start');
+    assert.deepEqual(
+      (await lines()).map(({ suppressed }) => suppressed),
+      [undefined, 40],
+    );
+  });
+
+  test('reasons without end share a limit: neither memory nor log grows with them', async () => {
+    const { sink, lines } = memorySink();
+    const log = new RateLimitedLog(createLogger({ level: 'warn', sink }), () => 0);
+    for (let n = 0; n < 10_000; n += 1) log.warn({ reason: `made-up-${n}` }, 'Refused session start');
+    const told = (await lines()).length;
+    assert.ok(told > 200 && told < 300, `${told} lines`);
+  });
+
   test('goes on after the clock was set back', async () => {
     const { sink, lines } = memorySink();
     let now = 86_400_000;
