@@ -6,13 +6,15 @@ import { Opcode } from '../protocol/opcode.ts';
 import { checkCookie, cookieSecretFrom, cookieSlotOf, makeCookie, serverResetTlv } from '../protocol/session-cookie.ts';
 import { WrapPacketIds, type WrapPacketId } from '../protocol/wrap-packet-id.ts';
 import type { ControlWraps, OpeningWrap } from './control-wraps.ts';
-import type { Remote } from './engine-io.ts';
+import type { Remote, StartRefusal } from './engine-io.ts';
 import type { EngineLimits } from './engine-options.ts';
 import { NetworkLimit, TokenBucket } from './rate-limit.ts';
 
 /** What becomes of a packet that belongs to no session. `reason` is a metric label. */
 export type Admission =
   | { readonly kind: 'drop'; readonly reason: AdmissionDrop }
+  /** Its address is proven: that it is turned away is worth more than a count. */
+  | { readonly kind: 'refuse'; readonly reason: Extract<StartRefusal, 'too-many-from-one-network'> }
   /** Costs nothing to have sent. */
   | { readonly kind: 'answer'; readonly packet: Uint8Array }
   | { readonly kind: 'start'; readonly start: SessionStart };
@@ -23,7 +25,6 @@ export type AdmissionDrop =
   | 'no-cookie'
   | 'bad-cookie'
   | 'answer-limit'
-  | 'start-limit'
   | 'stateful-start'
   | 'client-key-expired';
 
@@ -97,7 +98,7 @@ export class AdmissionControl {
     const { opcode } = opening.packet;
     if (opcode !== Opcode.HardResetClientV2 && opcode !== Opcode.HardResetClientV3) return drop('not-an-opening');
     if (this.#isTooOld(opening.wrap)) return drop('client-key-expired');
-    if (!this.#mayStart(remote, now)) return drop('start-limit');
+    if (!this.#mayStart(remote, now)) return { kind: 'refuse', reason: 'too-many-from-one-network' };
     const ourSessionId = this.#options.random(8);
     ourSessionId[0] |= 1;
     return { kind: 'start', start: this.#startFrom(opening, ourSessionId, 'fresh') };
@@ -157,7 +158,7 @@ export class AdmissionControl {
     );
     if (!proven) return drop('bad-cookie');
     if (this.#isTooOld(opening.wrap)) return drop('client-key-expired');
-    if (!this.#mayStart(remote, now)) return drop('start-limit');
+    if (!this.#mayStart(remote, now)) return { kind: 'refuse', reason: 'too-many-from-one-network' };
     this.#answers.refund(remote.address, now);
     return { kind: 'start', start: this.#startFrom(opening, packet.peerSessionId, 'answered') };
   }

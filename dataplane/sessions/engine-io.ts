@@ -13,6 +13,7 @@ import type {
   PolicyTables,
   SocketAddressBytes,
   TcpConnectionId,
+  TcpRefusal,
 } from '../data-channel.ts';
 
 /** Milliseconds of a monotonic clock; supplied by the caller. */
@@ -110,6 +111,18 @@ export type DataChannelCommand =
   | { readonly verb: 'deleteKey'; readonly peerId: number; readonly keyId: number }
   | { readonly verb: 'setPolicy'; readonly policy: PolicyTables };
 
+/** Why the engine turned a session start away, of a client whose address is proven or that has a TCP connection. */
+export type StartRefusal =
+  | 'memory-short'
+  /** Of too many handshakes under way, this one gave way. */
+  | 'half-open-limit'
+  /** TCP connections without a session. */
+  | 'too-many-from-one-address'
+  /** Starts of one network within a second or so. */
+  | 'too-many-from-one-network'
+  /** No place left to wait for others to finish. */
+  | 'start-limit';
+
 /** What a person, a log or a metric may want to know. No secrets. */
 export type EngineEvent =
   | {
@@ -137,7 +150,12 @@ export type EngineEvent =
   /** A certificate was refused: counter and a rate-limited security line, no connection record. */
   | { readonly kind: 'certificateRefused'; readonly remote: string; readonly reason: string }
   /** `count` session starts; the remote is that of the last. */
-  | { readonly kind: 'refused'; readonly remote: string; readonly reason: string; readonly count: number }
+  | {
+      readonly kind: 'refused';
+      readonly remote: string;
+      readonly reason: StartRefusal | TcpRefusal;
+      readonly count: number;
+    }
   | { readonly kind: 'handshakeFailed'; readonly remote: string; readonly reason: string }
   /** After `shutdown`: every client has been told and has had its time to acknowledge. */
   | { readonly kind: 'drained' };

@@ -7,7 +7,7 @@ import { AddressPool } from './address-pool.ts';
 import { AdmissionControl } from './admission.ts';
 import { ConnectionHistory } from './connection-history.ts';
 import { DeadlineHeap } from './deadline-heap.ts';
-import type { DataChannelCommand, EngineEvent, Instant, Output, Remote } from './engine-io.ts';
+import type { DataChannelCommand, EngineEvent, Instant, Output, Remote, StartRefusal } from './engine-io.ts';
 import { DEFAULT_LIMITS, type EngineLimits, type EngineOptions } from './engine-options.ts';
 import { remoteText, type Peer } from './peer.ts';
 import { PeerIds } from './peer-ids.ts';
@@ -112,7 +112,7 @@ export class EngineState {
     this.emit({ kind: 'event', event });
   }
 
-  refused(remote: Remote, reason: string): void {
+  refused(remote: Remote, reason: StartRefusal): void {
     this.event({ kind: 'refused', remote: remoteText(remote), reason, count: 1 });
   }
 

@@ -6,7 +6,7 @@ import { isSameSessionId, type SessionStart } from './admission.ts';
 import { applySnapshot } from './apply-snapshot.ts';
 import { connectionFrom } from './connection-history.ts';
 import { closePeer, endPeer, placeOf } from './ending.ts';
-import type { Input, Instant, Output, Remote } from './engine-io.ts';
+import type { Input, Instant, Output, Remote, StartRefusal } from './engine-io.ts';
 import type { EngineOptions } from './engine-options.ts';
 import { EngineState } from './engine-state.ts';
 import { onFloated } from './floating.ts';
@@ -191,6 +191,9 @@ export class Engine {
         state.countDrop(admission.reason);
         if (remote.kind === 'tcp') this.#closeTcpOpening(remote.key);
         return;
+      case 'refuse':
+        this.#refuse(remote, admission.reason);
+        return;
       case 'answer':
         state.emit({ kind: 'transmit', remote, bytes: admission.packet });
         return;
@@ -202,7 +205,7 @@ export class Engine {
   #onStart(remote: Remote, start: SessionStart, bytes: Uint8Array): void {
     const state = this.#state;
     if (state.peers.size + state.waiting.size >= state.sessionsMax) {
-      this.#refuseForMemory(remote);
+      this.#refuse(remote, 'memory-short');
       return;
     }
     if (state.waiting.size === 0 && state.admission.mayBegin(state.now)) {
@@ -210,8 +213,7 @@ export class Engine {
       return;
     }
     if (state.waiting.admit({ remote, start, packets: [bytes.slice()], since: state.now })) return;
-    state.countDrop('start-limit');
-    if (remote.kind === 'tcp') this.#closeTcpOpening(remote.key);
+    this.#refuse(remote, 'start-limit');
   }
 
   #letIn(): void {
@@ -220,14 +222,14 @@ export class Engine {
     while (waiting.size > 0 && admission.mayBegin(now)) {
       const next = waiting.take(now);
       if (next === undefined) break;
-      if (state.peers.size >= state.sessionsMax) this.#refuseForMemory(next.remote);
+      if (state.peers.size >= state.sessionsMax) this.#refuse(next.remote, 'memory-short');
       else this.#begin(next.remote, next.start, next.packets);
     }
     deadlines.set(waiting, waiting.size === 0 ? undefined : now + LET_IN_MS);
   }
 
-  #refuseForMemory(remote: Remote): void {
-    this.#state.refused(remote, 'memory-short');
+  #refuse(remote: Remote, reason: StartRefusal): void {
+    this.#state.refused(remote, reason);
     if (remote.kind === 'tcp') this.#closeTcpOpening(remote.key);
   }
 

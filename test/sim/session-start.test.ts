@@ -165,6 +165,10 @@ test('one network with many ports can’t take every start there is', () => {
   };
   for (let port = 1; port <= 29; port += 1) open(udpRemote('192.0.2.1', port));
   assert.equal(openingCount(world), 20);
+  assert.deepEqual(
+    world.eventsOf('refused').map(({ remote, reason }) => [remote, reason]),
+    Array.from({ length: 9 }, (_, index) => [`192.0.2.1:${21 + index}`, 'too-many-from-one-network']),
+  );
   open(udpRemote('198.51.100.1', 1));
   assert.equal(openingCount(world), 21);
 });

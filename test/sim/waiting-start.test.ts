@@ -36,10 +36,12 @@ for (const transport of ['udp', 'tcp'] as const) {
     for (let network = 1; network <= 40; network += 1)
       world.client({ address: `192.0.${network}.1`, config: { transport, retransmitMs: 60_000 } }).start();
     world.advance(5_000);
-    const { connected, drops } = world.engine.stats();
+    const { connected } = world.engine.stats();
     assert.ok(connected >= 5 && connected <= 8, `${connected} of 40`);
     // Over UDP most have said two things by then.
-    assert.ok((drops.get('start-limit') ?? 0) >= 40 - connected);
+    const refused = world.eventsOf('refused').filter(({ reason }) => reason === 'start-limit');
+    assert.ok(refused.length >= 40 - connected);
+    assert.equal(new Set(refused.map(({ remote }) => remote)).size, 40 - connected);
     assert.equal(world.closedTransports.length, transport === 'tcp' ? 40 - connected : 0);
   });
 }
