@@ -243,7 +243,7 @@ export class Metrics {
     total('acks_superseded_total', 'Acknowledgements not written, as a later one of their batch says more', null, () =>
       one(sources.acksSuperseded()),
     );
-    total('log_lines_dropped_total', 'Log lines the reader was too slow for', null, () =>
+    total('log_lines_dropped_total', 'Log lines of the data plane lost to a slow reader or a full disk', null, () =>
       one(sources.loggingDropped()),
     );
   }

@@ -6,6 +6,9 @@ import { Metrics, type MetricSources } from '../../../../dataplane/io/metrics.ts
 import { ATTEMPT } from '../../../support/connection-facts.ts';
 import { ROOT } from '../../../support/source-tree.ts';
 
+const guide = readFileSync(join(ROOT, 'docs', 'operations.md'), 'utf8');
+const watching = /^## Watching$([^]*?)^## /m.exec(guide)?.[1] ?? '';
+
 suite('Metrics', () => {
   const now = Date.UTC(2026, 10, 23);
   let drops: Record<string, number> = { BadTag: 3, NotAuthorized: 1 };
@@ -57,8 +60,6 @@ suite('Metrics', () => {
   });
 
   test('every metric that operators are told to watch is served', async () => {
-    const guide = readFileSync(join(ROOT, 'docs', 'operations.md'), 'utf8');
-    const watching = /^## Watching$([^]*?)^## /m.exec(guide)?.[1] ?? '';
     const named = [...watching.matchAll(/`([a-z]+(?:_[a-z]+)+)`/g)].map((match) => match[1]);
     for (const name of ['active_connections', 'manifests_refused', 'memory_short'])
       assert.ok(named.includes(name), name);
@@ -67,6 +68,13 @@ suite('Metrics', () => {
       named.filter((name) => !text.includes(`# HELP clientvpn_${name} `)),
       [],
     );
+  });
+
+  test('lost log lines are put down to whatever may lose them, and to the process they are of', async () => {
+    const { text } = await metrics.exposition();
+    const help = /^# HELP clientvpn_log_lines_dropped_total (.*)$/m.exec(text)?.[1] ?? '';
+    const row = /^\| `log_lines_dropped_total` .*$/m.exec(watching)?.[0] ?? '';
+    for (const told of [help, row]) for (const part of [/reader|reads/, /disk/, /data plane/]) assert.match(told, part);
   });
 
   test('no lag is shown that is not measured', async () => {
