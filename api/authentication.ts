@@ -1,3 +1,5 @@
+import type { CertificateDenial, LoginDenial } from './denial-reasons.ts';
+
 /** What a client presented at a login or a renewal, as far as the engine could judge it. */
 export interface AuthenticationRequest {
   /** Unique for the life of the process; the answer names it. */
@@ -60,8 +62,8 @@ export type AuthenticationVerdict =
     }
   | {
       readonly kind: 'denied';
-      /** Constant text for logs and metrics, e.g. `bad-password`. */
-      readonly reason: string;
+      /** For logs and metrics. */
+      readonly reason: LoginDenial | CertificateDenial;
       /** Follows `AUTH_FAILED,`; printable, ≤ 200 characters, nothing internal. Empty: bare AUTH_FAILED. */
       readonly message: string;
       /** A refused certificate: no connection record, a security counter only. */

@@ -84,16 +84,15 @@ export interface PolicyTables {
   readonly shared: SharedArrayBuffer;
 }
 
-/** Why a TCP connection was turned away before anything was kept for it. */
-export type TcpRefusal =
-  /** The process, or the machine, has no file descriptor left. */
-  | 'no-descriptor-left'
-  /** The kernel has no memory left for another socket. */
-  | 'no-kernel-memory-left'
-  | 'too-many-tcp-connections'
-  | 'too-many-tcp-connections-of-one-subscriber'
-  /** The control thread does not keep up with those that came before. */
-  | 'control-thread-behind';
+/** Why a TCP connection was turned away before anything was kept for it; metric labels. */
+export const TCP_REFUSALS = [
+  'control-thread-behind',
+  'no-descriptor-left',
+  'no-kernel-memory-left',
+  'too-many-tcp-connections',
+  'too-many-tcp-connections-of-one-subscriber',
+] as const;
+export type TcpRefusal = (typeof TCP_REFUSALS)[number];
 
 /** What tunnel threads tell the control thread. */
 export type DataChannelNotification =

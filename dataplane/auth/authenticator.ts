@@ -1,4 +1,5 @@
 import type { AuthenticationRequest, AuthenticationVerdict, LoginPrompt } from '../../api/authentication.ts';
+import type { CertificateDenial, LoginDenial } from '../../api/denial-reasons.ts';
 import type { DataPlaneConfig } from '../../api/data-plane-config.ts';
 
 /** The last step of each user whose TOTP code was spent, to outlive a restart: a code is good once. */
@@ -43,15 +44,14 @@ export type Denial = Extract<AuthenticationVerdict, { kind: 'denied' }>;
 /** Of providers that ask nothing between logins. */
 export type PlainVerdict = Exclude<AuthenticationVerdict, { kind: 'challenged' }>;
 
-/** Reasons are metric labels and log values: constant, never derived from what a client sent. */
-export function denial(reason: string, message: string): Denial {
+export function denial(reason: LoginDenial, message: string): Denial {
   return { kind: 'denied', reason, message, certificateRefused: false, isTemporary: false };
 }
 
-export function temporaryDenial(reason: string, message: string): Denial {
+export function temporaryDenial(reason: LoginDenial, message: string): Denial {
   return { ...denial(reason, message), isTemporary: true };
 }
 
-export function certificateDenial(reason: string): Denial {
-  return { ...denial(reason, 'certificate not accepted'), certificateRefused: true };
+export function certificateDenial(reason: CertificateDenial): Denial {
+  return { kind: 'denied', reason, message: 'certificate not accepted', certificateRefused: true, isTemporary: false };
 }

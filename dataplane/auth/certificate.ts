@@ -1,5 +1,6 @@
 import { hash } from 'node:crypto';
 import type { PresentedCertificate } from '../../api/authentication.ts';
+import type { CertificateDenial } from '../../api/denial-reasons.ts';
 import type { CertificateReference } from '../../api/revocation-lookup.ts';
 import { certificateFields, type CertificateFields, type CertificateKey } from './certificate-fields.ts';
 
@@ -16,7 +17,8 @@ export interface CertificateIdentity {
 }
 
 export type CertificateCheck =
-  { readonly ok: true; readonly identity: CertificateIdentity } | { readonly ok: false; readonly reason: string };
+  | { readonly ok: true; readonly identity: CertificateIdentity }
+  | { readonly ok: false; readonly reason: CertificateDenial };
 
 /**
  * Judges a client certificate beyond what TLS verified: validity at `now` (ms since 1970), client
@@ -74,11 +76,11 @@ function authorityFrom(der: Uint8Array): Authority | undefined {
   return authority;
 }
 
-function refused(reason: string): CertificateCheck {
+function refused(reason: CertificateDenial): CertificateCheck {
   return { ok: false, reason };
 }
 
-function reasonOfTlsError(error: string): string {
+function reasonOfTlsError(error: string): CertificateDenial {
   return TLS_REASONS.get(error) ?? 'certificate-not-verified';
 }
 
@@ -104,7 +106,7 @@ const MAX_COMMON_NAME = 64;
 /** Control, format, surrogate and line-separating characters: nobody can see them, and logs would obey them. */
 const UNCLEAN = /[\p{Cc}\p{Cf}\p{Cs}\p{Zl}\p{Zp}]/u;
 
-const TLS_REASONS: ReadonlyMap<string, string> = new Map([
+const TLS_REASONS: ReadonlyMap<string, CertificateDenial> = new Map([
   ['CERT_HAS_EXPIRED', 'certificate-expired'],
   ['CERT_NOT_YET_VALID', 'certificate-not-yet-valid'],
   ['INVALID_PURPOSE', 'certificate-wrong-usage'],

@@ -1,9 +1,7 @@
 import type { RevocationMaterial } from '../../api/data-plane-config.ts';
+import type { CertificateDenial } from '../../api/denial-reasons.ts';
 import { isRevoked, revocationIndexOf, type RevocationIndex } from '../../api/revocation-lookup.ts';
 import type { CertificateIdentity } from './certificate.ts';
-
-export type RevocationRefusal =
-  'certificate-revoked' | 'certificate-issuer-unseen' | 'revocation-list-expired' | 'revocation-list-unusable';
 
 /**
  * The revocation lists in force.
@@ -29,7 +27,7 @@ export class RevocationCheck {
     certificate: Pick<CertificateIdentity, 'chain' | 'isComplete'>,
     purpose: 'login' | 'renewal',
     now: number,
-  ): RevocationRefusal | null {
+  ): CertificateDenial | null {
     if (certificate.chain.some((reference) => isRevoked(this.#lists, reference))) return 'certificate-revoked';
     if (purpose === 'renewal') return null;
     if (this.#unusable) return 'revocation-list-unusable';

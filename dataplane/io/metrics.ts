@@ -1,14 +1,20 @@
 import { monitorEventLoopDelay } from 'node:perf_hooks';
 import { collectDefaultMetrics, Counter, Gauge, Histogram, Registry } from 'prom-client';
 import type { EngineEvent, Input } from '../sessions/engine-io.ts';
+import type { EngineDrop } from '../sessions/reasons.ts';
+import type { DataDrop } from '../tunnel/drop-reason.ts';
+
+/** Why packets were dropped before anybody looked at them: a queue between threads was full. */
+export const QUEUE_DROPS = ['control-queue-full', 'control-ring-full', 'opening-flood'] as const;
+export type PacketDrop = DataDrop | EngineDrop | (typeof QUEUE_DROPS)[number];
 
 /** Read when somebody asks. Totals only ever grow while the process lives. */
 export interface MetricSources {
   readonly activeConnections: () => number;
   /** Inner traffic of all connections so far, ended ones included. */
   readonly traffic: () => Readonly<Record<'ingressBytes' | 'egressBytes' | 'ingressPackets' | 'egressPackets', number>>;
-  /** Packets dropped so far, by the name of the reason. */
-  readonly drops: () => Readonly<Record<string, number>>;
+  /** Packets dropped so far. */
+  readonly drops: () => Readonly<Partial<Record<PacketDrop, number>>>;
   /** By stage (`udpReceive`, `tunRead`, `seal` …): how often it ran and over how many packets in all. */
   readonly batches: () => Readonly<Record<string, { readonly runs: number; readonly packets: number }>>;
   readonly addressPool: () => { readonly used: number; readonly size: number };
@@ -124,7 +130,7 @@ export class Metrics {
   }
 
   faulted(input: Input['kind']): void {
-    this.#faults.inc({ input });
+    this.#faults.inc({ input: kebabCase(input) });
   }
 
   async exposition(): Promise<{ readonly text: string; readonly contentType: string }> {
@@ -232,10 +238,10 @@ export class Metrics {
     total('egress_packets_total', 'Packets to clients', null, () => one(sources.traffic().egressPackets));
     total('drops_total', 'Packets dropped', 'reason', () => Object.entries(sources.drops()));
     total('batch_runs_total', 'Batches processed', 'stage', () =>
-      Object.entries(sources.batches()).map(([stage, { runs }]) => [stage, runs]),
+      Object.entries(sources.batches()).map(([stage, { runs }]) => [kebabCase(stage), runs]),
     );
     total('batch_packets_total', 'Packets in the batches processed', 'stage', () =>
-      Object.entries(sources.batches()).map(([stage, { packets }]) => [stage, packets]),
+      Object.entries(sources.batches()).map(([stage, { packets }]) => [kebabCase(stage), packets]),
     );
     total('stray_packets_total', 'Packets passed on to the tunnel thread of their client', null, () =>
       one(sources.strays()),
@@ -247,6 +253,10 @@ export class Metrics {
       one(sources.loggingDropped()),
     );
   }
+}
+
+function kebabCase(name: string): string {
+  return name.replaceAll(/[A-Z]/g, (letter) => `-${letter.toLowerCase()}`);
 }
 
 /** Each turn of the timer wakes the thread, which costs more than what is measured: a stall shorter than this may be missed. */

@@ -11,6 +11,8 @@ import type { LogSink } from './log-sink.ts';
 import type { Logger } from './logger.ts';
 import { Metrics } from './metrics.ts';
 import { RateLimitedLog } from './rate-limited-log.ts';
+import { DROP_NAMES, type DataDrop } from '../tunnel/drop-reason.ts';
+import type { TunnelCounters } from './tunnel-counters.ts';
 import type { TunnelHost } from './tunnel-host.ts';
 
 export interface ObserverOptions {
@@ -49,7 +51,7 @@ export class Observers {
         activeConnections: () => engine.stats().connected,
         traffic: () => tunnel.counters().traffic,
         drops: () => ({
-          ...tunnel.counters().drops,
+          ...dataDrops(tunnel.counters().drops),
           'control-ring-full': tunnel.counters().controlRingFull,
           ...Object.fromEntries(engine.stats().drops),
           'opening-flood': options.openingsRefused(),
@@ -183,6 +185,12 @@ function whoIs({
   remote,
 }: ConnectionFacts): Readonly<Record<string, string | undefined>> {
   return { connectionId, username: username || undefined, commonName: commonName || undefined, remote };
+}
+
+function dataDrops(counts: TunnelCounters['drops']): Readonly<Partial<Record<DataDrop, number>>> {
+  return Object.fromEntries(
+    Object.entries(DROP_NAMES).map(([key, name]) => [name, counts[key as keyof typeof counts]]),
+  );
 }
 
 /** The earliest end of the lists in force, ms since 1970. */

@@ -1,6 +1,7 @@
 import type { PresentedCertificate } from '../../api/authentication.ts';
 import { InternalError } from '../../net/errors.ts';
 import { utf8Bytes } from '../protocol/bytes.ts';
+import type { HandshakeFailure } from '../protocol/reasons.ts';
 import type { Input, TlsId } from '../sessions/engine-io.ts';
 import { type NativeAddon, TlsState } from './native-addon.ts';
 
@@ -161,15 +162,16 @@ export class TlsEndpoint {
     return bytes;
   }
 
-  /** As Node names them: `ERR_SSL_WRONG_VERSION_NUMBER`. */
-  #reasonOf(connection: Connection): string {
-    return `ERR_SSL_${this.#addon
+  /** As OpenSSL calls it: `tls-wrong-version-number`. */
+  #reasonOf(connection: Connection): HandshakeFailure {
+    const words = this.#addon
       .tlsReason(connection.handle)
-      .toUpperCase()
-      .replaceAll(/[^A-Z0-9]+/g, '_')}`;
+      .toLowerCase()
+      .match(/[a-z0-9]+/g) ?? ['unknown'];
+    return `tls-${words.join('-')}`;
   }
 
-  #fail(connection: Connection, reason: string): void {
+  #fail(connection: Connection, reason: HandshakeFailure): void {
     connection.failed = true;
     this.#report(connection, { kind: 'tlsFailed', tls: connection.id, reason });
   }

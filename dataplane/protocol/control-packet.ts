@@ -32,15 +32,14 @@ export interface ControlPacket extends ControlHeader {
 
 /** Why a control packet was dropped. The value is a metric label. */
 export const ControlDrop = {
-  TooShort: 'too-short',
-  TooLong: 'too-long',
-  UnknownOpcode: 'unknown-opcode',
+  TooShort: 'control-too-short',
+  TooLong: 'control-too-long',
+  UnknownOpcode: 'control-unknown-opcode',
   HardResetKeyId: 'hard-reset-key-id',
   HardResetMessageId: 'hard-reset-message-id',
   ZeroSessionId: 'zero-session-id',
   TooManyAcks: 'too-many-acks',
   BadAuthentication: 'bad-authentication',
-  BadWrapPacketId: 'bad-wrap-packet-id',
   BadWrappedClientKeyLength: 'bad-wrapped-client-key-length',
   BadWrappedClientKey: 'bad-wrapped-client-key',
 } as const;

@@ -31,13 +31,14 @@ export interface KeyMethodMessage {
   readonly credentialsTooLong: boolean;
 }
 
+/** Why a key-method message can't be read. The value is a metric label. */
 export const KeyMethodFailure = {
   NotKeyMethod2: 'not-key-method-2',
-  BadLength: 'bad-length',
-  TooLong: 'too-long',
-  StringBeyondEnd: 'string-beyond-end',
-  TrailingBytes: 'trailing-bytes',
-  Incomplete: 'incomplete',
+  BadLength: 'key-method-bad-length',
+  TooLong: 'key-method-too-long',
+  StringBeyondEnd: 'key-method-string-beyond-end',
+  TrailingBytes: 'key-method-trailing-bytes',
+  Incomplete: 'key-method-incomplete',
 } as const;
 export type KeyMethodFailure = (typeof KeyMethodFailure)[keyof typeof KeyMethodFailure];
 

@@ -54,7 +54,11 @@ export interface Negotiated {
 /** `message` follows `AUTH_FAILED,`. */
 export type NegotiationResult =
   | { readonly ok: true; readonly negotiated: Negotiated }
-  | { readonly ok: false; readonly reason: string; readonly message: string };
+  | { readonly ok: false; readonly reason: NegotiationRefusal; readonly message: string };
+
+/** Why nothing can be agreed on with a client; metric labels. */
+export const NEGOTIATION_REFUSALS = ['compression', 'fragment', 'no-shared-cipher', 'tap-device'] as const;
+export type NegotiationRefusal = (typeof NEGOTIATION_REFUSALS)[number];
 
 export const DEFAULT_CIPHERS: readonly DataCipher[] = ['AES-256-GCM', 'AES-128-GCM', 'CHACHA20-POLY1305'];
 
@@ -149,6 +153,6 @@ function chooseMtu(
   return { tunMtuBytes: Math.min(policy.tunMtuBytes, peerInfo.mtuBytes), pushTunMtu: true };
 }
 
-function refused(reason: string, message: string): NegotiationResult {
+function refused(reason: NegotiationRefusal, message: string): NegotiationResult {
   return { ok: false, reason, message };
 }

@@ -1,12 +1,13 @@
 import { timingSafeEqual } from 'node:crypto';
 import type { ClientMessage } from './control-message.ts';
-import { decodeControlHeader, type ControlDrop, type ControlPacket } from './control-packet.ts';
+import { decodeControlHeader, ControlDrop, type ControlPacket } from './control-packet.ts';
 import { tlsCryptWrap, type ControlWrap } from './control-wrap.ts';
 import { dynamicTlsCryptKey } from './dynamic-tls-crypt.ts';
 import { encodeServerKeyMethod, type KeyMethodMessage, type ServerKeySource } from './key-method.ts';
 import { KeyState, type PlaintextStep, type TlsFacts } from './key-state.ts';
 import { nextKeyId, Opcode } from './opcode.ts';
 import { maxPayloadBytes } from './packet-assembly.ts';
+import type { HandshakeFailure, SessionDrop } from './reasons.ts';
 import { splitWrappedClientKey } from './tls-crypt-v2.ts';
 import { WrapPacketIdWindow, type WrapPacketIds } from './wrap-packet-id.ts';
 
@@ -30,7 +31,7 @@ export interface SessionPort {
   onActive(key: KeyState): void;
   onMessage(key: KeyState, message: ClientMessage): void;
   /** This negotiation leads nowhere. The owner closes the session or abandons the key. */
-  onKeyFailed(key: KeyState, reason: string): void;
+  onKeyFailed(key: KeyState, reason: HandshakeFailure): void;
 }
 
 export interface SessionTimers {
@@ -59,16 +60,6 @@ export interface SessionOptions {
   readonly start: 'answered' | 'fresh';
   readonly nowMs: number;
 }
-
-/** Why a packet had no effect; a metric label. `replayed` is harmless, the rest is not by an honest client's doing. */
-export type SessionDrop =
-  | ControlDrop
-  | 'foreign-session'
-  | 'replayed'
-  | 'wrong-receiver'
-  | 'unknown-key'
-  | 'renewal-not-allowed'
-  | 'beyond-window';
 
 interface WrapState {
   readonly wrap: ControlWrap;
@@ -126,7 +117,7 @@ export class Session {
     const wrap = this.#wrapOf(keyId);
     let packetBytes = bytes;
     if (opcode === Opcode.HardResetClientV3 || opcode === Opcode.ControlWkcV1) {
-      if (!this.#options.hasWrappedClientKeys) return 'unknown-opcode';
+      if (!this.#options.hasWrappedClientKeys) return ControlDrop.UnknownOpcode;
       // The session's own key was set when it was made; another one here is a retransmission or an attack.
       const split = splitWrappedClientKey(bytes);
       if (!split.ok) return split.reason;
@@ -134,7 +125,8 @@ export class Session {
     }
     const unwrapped = wrap.wrap.unwrap(packetBytes);
     if (!unwrapped.ok) return unwrapped.reason;
-    if (unwrapped.packetId !== null && wrap.window.accept(unwrapped.packetId, nowMs) !== 'fresh') return 'replayed';
+    if (unwrapped.packetId !== null && wrap.window.accept(unwrapped.packetId, nowMs) !== 'fresh')
+      return 'control-replayed';
     return this.#receivePacket(unwrapped.packet, nowMs);
   }
 
@@ -160,7 +152,7 @@ export class Session {
     else this.#follow(key, key.pushPlaintext(bytes, nowMs));
   }
 
-  onTlsFailed(tls: number, reason: string): void {
+  onTlsFailed(tls: number, reason: HandshakeFailure): void {
     const key = this.#keyOfTls(tls);
     if (key !== undefined && key !== this.#retiring) this.#port.onKeyFailed(key, reason);
   }
@@ -289,7 +281,7 @@ export class Session {
       return 'wrong-receiver';
     const known = this.#keyOfId(packet.keyId);
     const key = known ?? this.#acceptSoftReset(packet, nowMs);
-    if (key === undefined) return packet.opcode === Opcode.SoftResetV1 ? 'renewal-not-allowed' : 'unknown-key';
+    if (key === undefined) return packet.opcode === Opcode.SoftResetV1 ? 'renewal-not-allowed' : 'control-unknown-key';
     const isNews = key === this.#negotiating && !key.isHeard;
     key.heardMs = nowMs;
     key.send.ack(packet.acks, nowMs);

@@ -1,14 +1,15 @@
 import { timingSafeEqual } from 'node:crypto';
 import { utf8Bytes } from '../protocol/bytes.ts';
-import { decodeControlHeader, type ControlDrop, type ControlPacket } from '../protocol/control-packet.ts';
+import { decodeControlHeader, type ControlPacket } from '../protocol/control-packet.ts';
 import type { ControlWrap } from '../protocol/control-wrap.ts';
 import { Opcode } from '../protocol/opcode.ts';
 import { checkCookie, cookieSecretFrom, cookieSlotOf, makeCookie, serverResetTlv } from '../protocol/session-cookie.ts';
 import { WrapPacketIds, type WrapPacketId } from '../protocol/wrap-packet-id.ts';
 import type { ControlWraps, OpeningWrap } from './control-wraps.ts';
-import type { Remote, StartRefusal } from './engine-io.ts';
+import type { Remote } from './engine-io.ts';
 import type { EngineLimits } from './engine-options.ts';
 import { NetworkLimit, TokenBucket } from './rate-limit.ts';
+import type { AdmissionDrop, StartRefusal } from './reasons.ts';
 
 /** What becomes of a packet that belongs to no session. `reason` is a metric label. */
 export type Admission =
@@ -18,15 +19,6 @@ export type Admission =
   /** Costs nothing to have sent. */
   | { readonly kind: 'answer'; readonly packet: Uint8Array }
   | { readonly kind: 'start'; readonly start: SessionStart };
-
-export type AdmissionDrop =
-  | ControlDrop
-  | 'not-an-opening'
-  | 'no-cookie'
-  | 'bad-cookie'
-  | 'answer-limit'
-  | 'stateful-start'
-  | 'client-key-expired';
 
 /** What a session is made from; the packet that caused it is then handed to it. */
 export interface SessionStart {

@@ -5,6 +5,7 @@ import { sessionLimitMs } from './engine-options.ts';
 import type { EngineState } from './engine-state.ts';
 import type { Peer } from './peer.ts';
 import { NetworkUpdates, restartLater, tellNetwork } from './pushing.ts';
+import { FAREWELL_TEXTS } from './reasons.ts';
 import type { Served } from './served.ts';
 import type { Withdrawals } from './withdrawals.ts';
 
@@ -26,13 +27,13 @@ export function applySnapshot(state: EngineState, config: DataPlaneConfig): void
     if (tunnel === undefined) continue;
     const withdrawn = withdrawals.reasonFor(tunnel.identity);
     if (withdrawn !== undefined) {
-      endPeer(state, peer, withdrawn, haltMessage(withdrawn));
+      endPeer(state, peer, withdrawn, haltMessage(FAREWELL_TEXTS[withdrawn]));
       continue;
     }
     updateGroups(state, peer, withdrawals);
     const hours = after.snapshot.session.timeoutHours;
     if (hours !== before.snapshot.session.timeoutHours && limitSession(state, peer, hours, expired)) expired += 1;
-    if (resetsAll) restartLater(state, peer, 'configuration changed');
+    if (resetsAll) restartLater(state, peer, 'configuration-changed');
     else tellNetwork(state, peer, updates);
   }
 }

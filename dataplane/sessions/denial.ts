@@ -4,10 +4,11 @@ import { authFailedMessage, authFailedTemporaryMessage } from '../protocol/contr
 import { endPeer, recordFailure } from './ending.ts';
 import type { EngineState } from './engine-state.ts';
 import { factsOf, remoteText, type Login, type Peer } from './peer.ts';
+import type { DenialReason } from './reasons.ts';
 
 export interface Denial {
   /** For the log. */
-  readonly reason: string;
+  readonly reason: DenialReason;
   /** For the user. */
   readonly message: string;
   readonly certificateRefused?: boolean;
@@ -21,7 +22,7 @@ export function deny(state: EngineState, peer: Peer, purpose: 'login' | 'renewal
   if (denial.certificateRefused === true)
     state.event({ kind: 'certificateRefused', remote: remoteText(peer.remote), reason });
   else if (purpose === 'login') recordFailure(state, peer, reason, denial.isTemporary === true);
-  endPeer(state, peer, purpose === 'login' ? reason : `renewal refused: ${reason}`, farewellFor(peer, denial));
+  endPeer(state, peer, purpose === 'login' ? reason : `renewal-refused-${reason}`, farewellFor(peer, denial));
 }
 
 /**

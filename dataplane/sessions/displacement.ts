@@ -28,7 +28,7 @@ export function displaceOwnSilentSession(state: EngineState, newcomer: Identity)
     const heard = Math.max(connectedAt, state.options.traffic(peerId)?.lastReceived ?? 0);
     if (heard < heardOfVictim) [victim, heardOfVictim] = [peer, heard];
   }
-  if (victim !== undefined) closePeer(state, victim, 'gave way to a newer login of the same client');
+  if (victim !== undefined) closePeer(state, victim, 'gave-way-to-newer-login');
 }
 
 /** A client pings whenever it has sent nothing for one interval: two pings in a row are missing, with time to spare. */

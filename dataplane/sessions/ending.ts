@@ -2,12 +2,13 @@ import type { KeyState } from '../protocol/key-state.ts';
 import { connectionFrom, type HistoryPlace } from './connection-history.ts';
 import type { EngineState } from './engine-state.ts';
 import { factsOf, identityKeyOf, type Peer } from './peer.ts';
+import type { DenialReason, EndReason } from './reasons.ts';
 
 /**
  * Ends a peer: its data stops at once, it hears `farewell`, and it stays only to have its packets acknowledged. The
  * linger time is set once: no repeated trigger prolongs it.
  */
-export function endPeer(state: EngineState, peer: Peer, reason: string, farewell: string | null): void {
+export function endPeer(state: EngineState, peer: Peer, reason: EndReason, farewell: string | null): void {
   if (peer.phase === 'lingering' || peer.phase === 'closed') return;
   cancelLogin(state, peer);
   releaseTunnel(state, peer, reason);
@@ -24,7 +25,7 @@ export function endPeer(state: EngineState, peer: Peer, reason: string, farewell
 }
 
 /** Forgets a peer; one that was not told to go is gone without a word. */
-export function closePeer(state: EngineState, peer: Peer, reason: string): void {
+export function closePeer(state: EngineState, peer: Peer, reason: EndReason): void {
   if (peer.phase === 'closed') return;
   cancelLogin(state, peer);
   releaseTunnel(state, peer, reason);
@@ -37,7 +38,7 @@ export function closePeer(state: EngineState, peer: Peer, reason: string): void 
 }
 
 /** A login that came to nothing: listed, unless it never got as far as a name. */
-export function recordFailure(state: EngineState, peer: Peer, reason: string, isTemporary: boolean): void {
+export function recordFailure(state: EngineState, peer: Peer, reason: DenialReason, isTemporary: boolean): void {
   const connection = factsOf(peer);
   state.event({ kind: 'connectionAttemptFailed', connection, reason, isTemporary });
   state.history.addFailed(
@@ -69,7 +70,7 @@ export function cancelLogin(state: EngineState, peer: Peer): void {
 }
 
 /** Gives back what a connected peer holds. The address is free at once: its data path is gone before the next lease. */
-function releaseTunnel(state: EngineState, peer: Peer, reason: string): void {
+function releaseTunnel(state: EngineState, peer: Peer, reason: EndReason): void {
   const { tunnel } = peer;
   if (tunnel === undefined) return;
   const connection = factsOf(peer);

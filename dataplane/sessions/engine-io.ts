@@ -15,6 +15,8 @@ import type {
   TcpConnectionId,
   TcpRefusal,
 } from '../data-channel.ts';
+import type { HandshakeFailure } from '../protocol/reasons.ts';
+import type { DenialReason, EndReason, StartRefusal } from './reasons.ts';
 
 /** Milliseconds of a monotonic clock; supplied by the caller. */
 export type Instant = number & { readonly __brand: 'Instant' };
@@ -55,7 +57,7 @@ export type Input =
       readonly dataKeys: Uint8Array;
       readonly dynamicTlsCrypt: Uint8Array;
     }
-  | { readonly kind: 'tlsFailed'; readonly tls: TlsId; readonly reason: string }
+  | { readonly kind: 'tlsFailed'; readonly tls: TlsId; readonly reason: HandshakeFailure }
   | { readonly kind: 'authenticated'; readonly requestId: number; readonly verdict: AuthenticationVerdict }
   /** The verdict takes longer: the client is told to wait up to `timeoutMs`, and its user what to do, if anything. */
   | {
@@ -111,24 +113,12 @@ export type DataChannelCommand =
   | { readonly verb: 'deleteKey'; readonly peerId: number; readonly keyId: number }
   | { readonly verb: 'setPolicy'; readonly policy: PolicyTables };
 
-/** Why the engine turned a session start away, of a client whose address is proven or that has a TCP connection. */
-export type StartRefusal =
-  | 'memory-short'
-  /** Of too many handshakes under way, this one gave way. */
-  | 'half-open-limit'
-  /** TCP connections without a session. */
-  | 'too-many-from-one-address'
-  /** Starts of one network within a second or so. */
-  | 'too-many-from-one-network'
-  /** No place left to wait for others to finish. */
-  | 'start-limit';
-
 /** What a person, a log or a metric may want to know. No secrets. */
 export type EngineEvent =
   | {
       readonly kind: 'connectionAttemptFailed';
       readonly connection: ConnectionFacts;
-      readonly reason: string;
+      readonly reason: DenialReason;
       /** Nothing was wrong with the login: there was no room for it. */
       readonly isTemporary: boolean;
     }
@@ -140,7 +130,7 @@ export type EngineEvent =
   | {
       readonly kind: 'disconnected';
       readonly connection: ConnectionFacts;
-      readonly reason: string;
+      readonly reason: EndReason;
       /** Milliseconds since 1970. */
       readonly establishedMs: number;
       readonly endedMs: number;
@@ -148,7 +138,7 @@ export type EngineEvent =
       readonly traffic: PeerTraffic | null;
     }
   /** A certificate was refused: counter and a rate-limited security line, no connection record. */
-  | { readonly kind: 'certificateRefused'; readonly remote: string; readonly reason: string }
+  | { readonly kind: 'certificateRefused'; readonly remote: string; readonly reason: DenialReason }
   /** `count` session starts; the remote is that of the last. */
   | {
       readonly kind: 'refused';
@@ -156,7 +146,11 @@ export type EngineEvent =
       readonly reason: StartRefusal | TcpRefusal;
       readonly count: number;
     }
-  | { readonly kind: 'handshakeFailed'; readonly remote: string; readonly reason: string }
+  | {
+      readonly kind: 'handshakeFailed';
+      readonly remote: string;
+      readonly reason: HandshakeFailure | `renewal-${HandshakeFailure}`;
+    }
   /** After `shutdown`: every client has been told and has had its time to acknowledge. */
   | { readonly kind: 'drained' };
 

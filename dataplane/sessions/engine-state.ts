@@ -7,11 +7,12 @@ import { AddressPool } from './address-pool.ts';
 import { AdmissionControl } from './admission.ts';
 import { ConnectionHistory } from './connection-history.ts';
 import { DeadlineHeap } from './deadline-heap.ts';
-import type { DataChannelCommand, EngineEvent, Instant, Output, Remote, StartRefusal } from './engine-io.ts';
+import type { DataChannelCommand, EngineEvent, Instant, Output, Remote } from './engine-io.ts';
 import { DEFAULT_LIMITS, type EngineLimits, type EngineOptions } from './engine-options.ts';
 import { remoteText, type Peer } from './peer.ts';
 import { PeerIds } from './peer-ids.ts';
 import { PeerTable } from './peer-table.ts';
+import type { EngineDrop, StartRefusal } from './reasons.ts';
 import { policyOf, servedFrom, type Served } from './served.ts';
 import { TcpOpenings, type TcpOpening } from './tcp-openings.ts';
 import { WaitingRoom } from './waiting-room.ts';
@@ -29,7 +30,7 @@ export class EngineState {
   readonly history: ConnectionHistory;
   readonly admission: AdmissionControl;
   /** Dropped packets by reason. */
-  readonly drops = new Map<string, number>();
+  readonly drops = new Map<EngineDrop, number>();
   readonly pool: AddressPool;
   served: Served;
   now: Instant = 0 as Instant;
@@ -116,7 +117,7 @@ export class EngineState {
     this.event({ kind: 'refused', remote: remoteText(remote), reason, count: 1 });
   }
 
-  countDrop(reason: string): void {
+  countDrop(reason: EngineDrop): void {
     this.drops.set(reason, (this.drops.get(reason) ?? 0) + 1);
   }
 

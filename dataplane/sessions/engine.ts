@@ -6,7 +6,7 @@ import { isSameSessionId, type SessionStart } from './admission.ts';
 import { applySnapshot } from './apply-snapshot.ts';
 import { connectionFrom } from './connection-history.ts';
 import { closePeer, endPeer, placeOf } from './ending.ts';
-import type { Input, Instant, Output, Remote, StartRefusal } from './engine-io.ts';
+import type { Input, Instant, Output, Remote } from './engine-io.ts';
 import type { EngineOptions } from './engine-options.ts';
 import { EngineState } from './engine-state.ts';
 import { onFloated } from './floating.ts';
@@ -15,6 +15,7 @@ import { onLoginDeadline, onPending } from './login-dialogue.ts';
 import { factsOf, remoteText, type Peer } from './peer.ts';
 import { startPeer } from './peer-session.ts';
 import { restartPeer } from './pushing.ts';
+import { FAREWELL_TEXTS, type EngineDrop, type StartRefusal } from './reasons.ts';
 import { onKeySwitched, onRetiringDeadline, startRenewal } from './renewal.ts';
 import type { TcpOpening } from './tcp-openings.ts';
 import { WaitingRoom } from './waiting-room.ts';
@@ -107,7 +108,7 @@ export class Engine {
         return;
       case 'transportClosed':
         this.#forgetTcpOpening(input.remote.key);
-        for (const peer of state.peers.at(input.remote.key)) closePeer(state, peer, 'transport closed');
+        for (const peer of state.peers.at(input.remote.key)) closePeer(state, peer, 'transport-closed');
         return;
       case 'tlsOutput':
         this.#ofTls(input.tls, (peer) => peer.session.onTlsOutput(input.tls, input.bytes, state.now));
@@ -170,7 +171,7 @@ export class Engine {
       if (peer.remote.kind === 'tcp' && !HARMLESS_DROPS.has(reason)) closePeer(state, peer, reason);
     }
     const isDone = state.phase === 'draining' && peer.phase === 'lingering' && peer.session.isQuiet;
-    if (isDone) closePeer(state, peer, 'drained');
+    if (isDone) closePeer(state, peer, 'lingered');
   }
 
   #onStranger(remote: Remote, bytes: Uint8Array): void {
@@ -326,10 +327,10 @@ export class Engine {
         onFloated(state, peer, notification.remote);
         return;
       case 'keepaliveLost':
-        closePeer(state, peer, 'keepalive lost');
+        closePeer(state, peer, 'keepalive-lost');
         return;
       case 'exitNotified':
-        closePeer(state, peer, 'client exit');
+        closePeer(state, peer, 'client-exit');
         return;
       case 'keySwitched':
         onKeySwitched(peer, notification.keyId);
@@ -380,7 +381,7 @@ export class Engine {
   #onPeerDeadline(peer: Peer): void {
     const state = this.#state;
     if (state.now >= peer.lingerUntil) {
-      closePeer(state, peer, 'linger time over');
+      closePeer(state, peer, 'lingered');
       return;
     }
     peer.session.onDeadline(state.now);
@@ -394,8 +395,9 @@ export class Engine {
 
   #endSession(peer: Peer): void {
     const state = this.#state;
-    const reason = 'maximum session duration reached';
-    if (state.served.snapshot.session.disconnectOnTimeout) endPeer(state, peer, reason, haltMessage(reason));
+    const reason = 'maximum-session-duration';
+    if (state.served.snapshot.session.disconnectOnTimeout)
+      endPeer(state, peer, reason, haltMessage(FAREWELL_TEXTS[reason]));
     else restartPeer(state, peer, reason);
   }
 }
@@ -417,16 +419,16 @@ export interface EngineStats {
   /** Plaintext of unfinished key-method messages. */
   readonly handshakeBytes: number;
   /** Dropped control packets and messages, by reason. */
-  readonly drops: ReadonlyMap<string, number>;
+  readonly drops: ReadonlyMap<EngineDrop, number>;
 }
 
 /** A start each, at the rate that holds while many are under way. */
 const LET_IN_MS = 5;
 /** Of the sessions there were when memory became short. */
 const SHARE_WHEN_SHORT = 0.9;
-const HARMLESS_DROPS: ReadonlySet<string> = new Set([
-  'replayed',
+const HARMLESS_DROPS: ReadonlySet<EngineDrop> = new Set([
+  'control-replayed',
   'beyond-window',
-  'unknown-key',
+  'control-unknown-key',
   'renewal-not-allowed',
 ]);

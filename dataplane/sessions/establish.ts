@@ -4,6 +4,7 @@ import type { Negotiated } from '../protocol/negotiation.ts';
 import { encodeBase64 } from '../protocol/base64.ts';
 import { utf8Bytes } from '../protocol/bytes.ts';
 import { takeDataKeys } from './data-key-installation.ts';
+import type { Denial } from './denial.ts';
 import { displaceOwnSilentSession, isFull } from './displacement.ts';
 import { closePeer } from './ending.ts';
 import type { Remote } from './engine-io.ts';
@@ -11,39 +12,40 @@ import { sessionLimitMs } from './engine-options.ts';
 import type { EngineState } from './engine-state.ts';
 import { factsOf, identityKeyOf, type Login, type Peer } from './peer.ts';
 import { answerPushRequest } from './pushing.ts';
+import type { DenialReason } from './reasons.ts';
+import type { Withdrawal } from './withdrawals.ts';
 
 export type EstablishOutcome =
   | { readonly kind: 'connected' }
-  /** No room; the reason is for the client. */
-  | { readonly kind: 'refused'; readonly reason: string }
+  | { readonly kind: 'refused'; readonly denial: Denial }
   /** The identity was withdrawn while its login was under way. */
-  | { readonly kind: 'withdrawn'; readonly reason: string };
+  | { readonly kind: 'withdrawn'; readonly reason: Withdrawal };
 
 type Granted = Extract<AuthenticationVerdict, { kind: 'granted' }>;
 
 /** The one place where a login becomes a connection: address, peer id, data path, then the client's configuration. */
 export function establish(state: EngineState, peer: Peer, login: Login, granted: Granted): EstablishOutcome {
   const { session, negotiated, remote } = peer;
-  if (negotiated === undefined) return { kind: 'refused', reason: 'nothing was negotiated' };
+  if (negotiated === undefined) return refused('nothing-negotiated', 'nothing was negotiated');
   const { snapshot, withdrawals } = state.served;
   const identity = withdrawals.current(granted.identity);
   const withdrawn = withdrawals.reasonFor(identity);
   if (withdrawn !== undefined) return { kind: 'withdrawn', reason: withdrawn };
 
   const replaced = state.peers.connectedAt(remote.key);
-  if (replaced !== undefined) closePeer(state, replaced, 'the client started anew');
+  if (replaced !== undefined) closePeer(state, replaced, 'client-started-anew');
   const identityKey = identityKeyOf(identity);
   if (isFull(state)) displaceOwnSilentSession(state, identity);
   if (state.peers.connectedCount >= snapshot.maxConnections)
-    return { kind: 'refused', reason: 'the endpoint has no connection left' };
+    return refused('no-connection-left', 'the endpoint has no connection left');
   const tunnelAddress = state.pool.lease(identityKey);
-  if (tunnelAddress === undefined) return { kind: 'refused', reason: 'the endpoint has no address left' };
+  if (tunnelAddress === undefined) return refused('no-address-left', 'the endpoint has no address left');
   const peerId = state.peerIds.take(remote.kind === 'tcp' ? remote.connection : null, state.now);
   const keys = takeDataKeys(session, login.key, negotiated);
   if (peerId === undefined || keys === undefined) {
     state.pool.free(tunnelAddress, state.now);
     if (peerId !== undefined) state.peerIds.free(peerId, state.now);
-    return { kind: 'refused', reason: 'the connection could not be set up' };
+    return refused('set-up-failed', 'the connection could not be set up');
   }
 
   const generation = state.nextGeneration();
@@ -82,6 +84,10 @@ export function establish(state: EngineState, peer: Peer, login: Login, granted:
   state.event({ kind: 'connected', connection: factsOf(peer) });
   if (negotiated.unsolicitedPush || peer.pushRequested) answerPushRequest(state, peer);
   return { kind: 'connected' };
+}
+
+function refused(reason: DenialReason, message: string): EstablishOutcome {
+  return { kind: 'refused', denial: { reason, message, isTemporary: true } };
 }
 
 /** Up to a tenth early, so that clients which came together do not renew together. */

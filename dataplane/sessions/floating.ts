@@ -17,7 +17,7 @@ export function onFloated(state: EngineState, peer: Peer, wire: SocketAddressByt
     state.countDrop('float-to-foreign-address');
     return;
   }
-  if (holder !== undefined) closePeer(state, holder, 'replaced by a connection of the same identity');
+  if (holder !== undefined) closePeer(state, holder, 'replaced-by-same-identity');
   peer.remote = next;
   state.peers.move(peer, remote.key);
   state.command({ verb: 'setRemote', peerId: tunnel.peerId, remote: next.wire });

@@ -11,6 +11,7 @@ import type { EngineState } from './engine-state.ts';
 import { establish } from './establish.ts';
 import { promptsOf } from './login-dialogue.ts';
 import type { ClientWords, Login, Peer } from './peer.ts';
+import { FAREWELL_TEXTS } from './reasons.ts';
 import { proceedWithRenewal } from './renewal.ts';
 
 /** Takes a client's half of the key exchange: answers it in any case, then has the client's claim judged. */
@@ -106,19 +107,17 @@ export function proceed(state: EngineState, peer: Peer): void {
   if (login.key.phase !== 'active') return;
   peer.login = undefined;
   const outcome = establish(state, peer, login, login.granted);
-  if (outcome.kind === 'refused') deny(state, peer, 'login', forNow(outcome.reason));
+  if (outcome.kind === 'refused') deny(state, peer, 'login', outcome.denial);
   else if (outcome.kind === 'withdrawn')
-    deny(state, peer, 'login', { reason: outcome.reason, message: outcome.reason });
-}
-
-function forNow(reason: string): Denial {
-  return { reason, message: reason, isTemporary: true };
+    deny(state, peer, 'login', { reason: outcome.reason, message: FAREWELL_TEXTS[outcome.reason] });
 }
 
 /** Why nobody may log in now, or undefined. */
 function closed(state: EngineState): Denial | undefined {
-  if (state.phase !== 'serving') return forNow('the gateway is shutting down');
-  if (!state.served.snapshot.acceptNew) return forNow('the gateway takes no new connections');
+  if (state.phase !== 'serving')
+    return { reason: 'shutting-down', message: 'the gateway is shutting down', isTemporary: true };
+  if (!state.served.snapshot.acceptNew)
+    return { reason: 'no-new-connections', message: 'the gateway takes no new connections', isTemporary: true };
   return undefined;
 }
 

@@ -11,11 +11,12 @@ import { TokenBucket } from './rate-limit.ts';
 import { abandonRenewal, finishKeySwitch, onClientRenewal } from './renewal.ts';
 import type { KeyState } from '../protocol/key-state.ts';
 import type { ClientMessage } from '../protocol/control-message.ts';
+import type { HandshakeFailure } from '../protocol/reasons.ts';
 
 /** Makes a peer of a client that has proven its address. It replaces another that was still opening there. */
 export function startPeer(state: EngineState, remote: Remote, start: SessionStart): Peer {
   const previous = state.peers.openingAt(remote.key);
-  if (previous !== undefined) closePeer(state, previous, 'the client started anew');
+  if (previous !== undefined) closePeer(state, previous, 'client-started-anew');
   const { limits, options } = state;
   const peer = new Peer({
     connectionId: state.newConnectionId(),
@@ -92,7 +93,7 @@ function onMessage(state: EngineState, peer: Peer, message: ClientMessage): void
       answerPushRequest(state, peer);
       return;
     case 'exit':
-      endPeer(state, peer, 'client exit', null);
+      endPeer(state, peer, 'client-exit', null);
       return;
     case 'challengeResponse':
       onAnswer(state, peer, message.response);
@@ -102,7 +103,7 @@ function onMessage(state: EngineState, peer: Peer, message: ClientMessage): void
   }
 }
 
-function onKeyFailed(state: EngineState, peer: Peer, key: KeyState, reason: string): void {
+function onKeyFailed(state: EngineState, peer: Peer, key: KeyState, reason: HandshakeFailure): void {
   const remote = remoteText(peer.remote);
   switch (peer.phase) {
     case 'closed':
@@ -118,10 +119,10 @@ function onKeyFailed(state: EngineState, peer: Peer, key: KeyState, reason: stri
       return;
     case 'connected':
       if (key === peer.session.current) {
-        endPeer(state, peer, 'control channel lost', null);
+        endPeer(state, peer, 'control-channel-lost', null);
         return;
       }
-      state.event({ kind: 'handshakeFailed', remote, reason: `renewal: ${reason}` });
+      state.event({ kind: 'handshakeFailed', remote, reason: `renewal-${reason}` });
       if (peer.login?.key === key) cancelLogin(state, peer);
       abandonRenewal(state, peer, key);
   }

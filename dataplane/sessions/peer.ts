@@ -8,6 +8,7 @@ import type { ConnectionFacts, Remote, TlsId } from './engine-io.ts';
 import { commonNameOf } from './presented-name.ts';
 import type { TokenBucket } from './rate-limit.ts';
 import type { ClientDialect, PushedNetwork } from './push-options.ts';
+import type { RestartReason } from './reasons.ts';
 
 /**
  *   opening ──login granted, key active──► connected ──told to go──► lingering ──5 s──► closed
@@ -93,7 +94,7 @@ export class Peer {
   sessionEndsAt = Infinity;
   /** A paced restart, to learn something new. */
   restartAt = Infinity;
-  restartReason = '';
+  restartReason: RestartReason = 'configuration-changed';
   #session: Session | undefined;
 
   constructor(options: {

@@ -5,6 +5,7 @@ import type { EngineState } from './engine-state.ts';
 import type { Peer } from './peer.ts';
 import { pushReplyFor, pushUpdateFor, type ClientDialect, type PushedNetwork } from './push-options.ts';
 import { endPeer } from './ending.ts';
+import { FAREWELL_TEXTS, type RestartReason } from './reasons.ts';
 
 /** Sends the configuration to a connected client; repeated requests are not answered for a while. */
 export function answerPushRequest(state: EngineState, peer: Peer): void {
@@ -64,7 +65,7 @@ export function tellNetwork(state: EngineState, peer: Peer, updates: NetworkUpda
   const update = updates.for(tunnel.told, peer.dialect);
   const messages = update === undefined ? ({ ok: true, messages: [] } as const) : messagesFor(peer, update);
   if (!messages.ok) {
-    restartLater(state, peer, 'configuration changed');
+    restartLater(state, peer, 'configuration-changed');
     return;
   }
   tunnel.told = state.served.pushed;
@@ -75,15 +76,16 @@ function messagesFor(peer: Peer, update: PushUpdate): PushResult | { readonly ok
   return peer.negotiated?.pushUpdate === true ? pushUpdateMessages(update) : { ok: false };
 }
 
-export function restartLater(state: EngineState, peer: Peer, reason: string): void {
+export function restartLater(state: EngineState, peer: Peer, reason: RestartReason): void {
   if (peer.restartAt !== Infinity) return;
   peer.restartReason = reason;
   peer.restartAt = state.now + state.fraction() * state.served.snapshot.drainSeconds * 1000;
 }
 
 /** Sends a client away to come back at once, with the credentials it has. */
-export function restartPeer(state: EngineState, peer: Peer, reason: string): void {
-  endPeer(state, peer, reason, restartMessage({ keepCredentials: true, nextRemote: false, reason }));
+export function restartPeer(state: EngineState, peer: Peer, reason: RestartReason): void {
+  const text = FAREWELL_TEXTS[reason];
+  endPeer(state, peer, reason, restartMessage({ keepCredentials: true, nextRemote: false, reason: text }));
 }
 
 function wholeSeconds(ms: number): number {

@@ -7,6 +7,7 @@ import type { EngineState } from './engine-state.ts';
 import { isRenewedByTime, nextRenewalAt } from './establish.ts';
 import type { Peer, Tunnel } from './peer.ts';
 import { refreshToken } from './pushing.ts';
+import { FAREWELL_TEXTS } from './reasons.ts';
 
 /** Asks the client for a new key; tried again later while one is under way or has just failed. */
 export function startRenewal(state: EngineState, peer: Peer): void {
@@ -81,14 +82,14 @@ export function proceedWithRenewal(state: EngineState, peer: Peer, key: KeyState
 /** @returns whom the renewal was granted to; undefined when that ended the session. */
 function renewedIdentity(state: EngineState, peer: Peer, before: Identity, granted: Identity): Identity | undefined {
   if (!isSameIdentity(before, granted)) {
-    endPeer(state, peer, 'identity changed at a renewal', authFailedMessage('the identity has changed'));
+    endPeer(state, peer, 'identity-changed', authFailedMessage('the identity has changed'));
     return undefined;
   }
   const { withdrawals } = state.served;
   const identity = withdrawals.current(granted);
   const withdrawn = withdrawals.reasonFor(identity);
   if (withdrawn === undefined) return identity;
-  endPeer(state, peer, withdrawn, haltMessage(withdrawn));
+  endPeer(state, peer, withdrawn, haltMessage(FAREWELL_TEXTS[withdrawn]));
   return undefined;
 }
 

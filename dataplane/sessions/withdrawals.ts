@@ -3,6 +3,9 @@ import { GROUPS_PER_USER, type SecretMaterial } from '../../api/data-plane-confi
 import type { SnapshotAuthentication } from '../../api/endpoint-snapshot.ts';
 import { isRevoked, revocationIndexOf, type RevocationIndex } from '../../api/revocation-lookup.ts';
 
+/** Why somebody may not be connected any more. */
+export type Withdrawal = 'certificate-revoked' | 'user-removed';
+
 /** Looks identities up in one configuration's revocation lists and users. */
 export class Withdrawals {
   readonly #lists: readonly RevocationIndex[];
@@ -19,10 +22,10 @@ export class Withdrawals {
   }
 
   /** Why this identity may not be connected any more, or undefined. */
-  reasonFor(identity: Identity): 'certificate revoked' | 'user removed' | undefined {
+  reasonFor(identity: Identity): Withdrawal | undefined {
     const { certificateSerial } = identity;
-    if (certificateSerial !== null && isRevoked(this.#lists, certificateSerial)) return 'certificate revoked';
-    if (this.#groupsOfUser !== null && !this.#groupsOfUser.has(identity.username)) return 'user removed';
+    if (certificateSerial !== null && isRevoked(this.#lists, certificateSerial)) return 'certificate-revoked';
+    if (this.#groupsOfUser !== null && !this.#groupsOfUser.has(identity.username)) return 'user-removed';
     return undefined;
   }
 

@@ -1,4 +1,4 @@
-/** Why a packet went no further. The key is the metric label; never reuse a number. */
+/** Why a packet went no further. Never reuse a number. */
 export const DropReason = {
   TooShort: 1,
   BadTag: 2,
@@ -35,5 +35,35 @@ export const DropReason = {
   SourceRouted: 25,
 } as const;
 export type DropReason = (typeof DropReason)[keyof typeof DropReason];
+
+/** The metric labels. What the control channel has too says which of both it is. */
+export const DROP_NAMES = {
+  TooShort: 'data-too-short',
+  BadTag: 'bad-tag',
+  BadPacketId: 'bad-packet-id',
+  BadEpoch: 'bad-epoch',
+  UnknownOpcode: 'data-unknown-opcode',
+  UnknownPeer: 'unknown-peer',
+  UnknownKey: 'data-unknown-key',
+  Replayed: 'data-replayed',
+  TooOld: 'too-old',
+  Compressed: 'compressed',
+  Ipv6: 'ipv6',
+  Malformed: 'malformed',
+  TooBig: 'data-too-big',
+  SpoofedSource: 'spoofed-source',
+  NoRoute: 'no-route',
+  NoRule: 'no-rule',
+  NotGranted: 'not-granted',
+  SpecialDestination: 'special-destination',
+  UnknownDestination: 'unknown-destination',
+  NoPolicy: 'no-policy',
+  NoKey: 'no-key',
+  Unsealable: 'unsealable',
+  RingFull: 'ring-full',
+  TcpQueueFull: 'tcp-queue-full',
+  SourceRouted: 'source-routed',
+} as const satisfies Record<keyof typeof DropReason, string>;
+export type DataDrop = (typeof DROP_NAMES)[keyof typeof DropReason];
 
 export const DROP_REASON_COUNT = 26;

@@ -293,12 +293,18 @@ class Stage {
     const inputs: readonly Input[] = [
       { kind: 'tlsPlaintext', tls, bytes: this.#plaintext(tls) },
       { kind: 'tlsOutput', tls, bytes: randomBytesFrom(random, below(2_000)) },
-      ...(random() < 0.05 ? [{ kind: 'tlsFailed', tls, reason: 'alert' } as const] : []),
+      ...(random() < 0.05 ? [{ kind: 'tlsFailed', tls, reason: 'tls-alert' } as const] : []),
       { kind: 'tlsPlaintext', tls: tls + 1_000_000, bytes: utf8Bytes('EXIT\0') },
       {
         kind: 'authenticated',
         requestId: 1_000_000 + below(3),
-        verdict: { kind: 'denied', reason: 'x', message: 'x', certificateRefused: false, isTemporary: false },
+        verdict: {
+          kind: 'denied',
+          reason: 'bad-password',
+          message: 'x',
+          certificateRefused: false,
+          isTemporary: false,
+        },
       },
       {
         kind: 'authenticationPending',

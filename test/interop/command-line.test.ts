@@ -134,7 +134,7 @@ test('[C105] [C106] [C113] a running gateway prints what scripts read', { skip }
     assert.match(metrics, /^clientvpn_authentication_failures_total\{.*reason="[^"]+".*\} 1$/m);
     assert.match(metrics, /^clientvpn_ingress_bytes_total\{[^}]*\} [1-9]/m);
     assert.match(metrics, /^clientvpn_active_connections\{[^}]*\} 0$/m);
-    for (const reason of ['BadTag', 'NotGranted', 'control-ring-full', 'opening-flood'])
+    for (const reason of ['bad-tag', 'not-granted', 'control-ring-full', 'opening-flood'])
       assert.match(metrics, new RegExp(`^clientvpn_drops_total\\{reason="${reason}"`, 'm'));
   });
 

@@ -66,7 +66,7 @@ describe('roaming', { concurrency: 2 }, () => {
         () => world.gateway.connections().find((c) => c.status === 'terminated'),
         20_000,
       );
-      assert.equal(ended.endReason, 'keepalive lost');
+      assert.equal(ended.endReason, 'keepalive-lost');
     });
 
     test(`a gateway killed and started again over ${transport} gets its clients back`, { skip }, async (t) => {
@@ -92,7 +92,7 @@ describe('roaming', { concurrency: 2 }, () => {
         8000,
       );
       // Over TCP the stock client sends no exit message: it hangs up.
-      assert.equal(ended.endReason, transport === 'udp' ? 'client exit' : 'transport closed');
+      assert.equal(ended.endReason, transport === 'udp' ? 'client-exit' : 'transport-closed');
     });
 
     test(`[P87] a gateway that stops tells its clients over ${transport} to come back`, { skip }, async (t) => {

@@ -4,7 +4,7 @@ import { dataPlaneConfig } from '../support/data-plane-configs.ts';
 import type { SimulatedClient } from '../support/simulated-client.ts';
 import { identityOf, SimulatedWorld, TIMERS, type SimulatedClientOptions } from '../support/simulated-world.ts';
 
-const REASON = 'gave way to a newer login of the same client';
+const REASON = 'gave-way-to-newer-login';
 /** Two pings are missing. */
 const SILENT_MS = 2.5 * TIMERS.pingMs;
 

@@ -36,7 +36,7 @@ test('[P12] follows a client whose data comes from a new port, with data and con
   const before = world.transmitted.length;
   world.advance(1_000);
   assert.ok(world.transmitted.slice(before).every(({ remote }) => remote.key === ELSEWHERE.key));
-  assert.equal(world.eventsOf('disconnected')[0]?.reason, 'client exit');
+  assert.equal(world.eventsOf('disconnected')[0]?.reason, 'client-exit');
 });
 
 test('[P13] ignores a control packet from a new address that has shown no data yet', () => {

@@ -63,7 +63,7 @@ test('[P47] forgets a client whose TLS is too old, after its alert has had time 
   world.advance(6_000);
   assert.equal(world.engine.stats().opening, 0);
   assert.equal(world.tls.size, 0);
-  assert.equal(world.eventsOf('handshakeFailed')[0]?.reason, 'unsupported protocol');
+  assert.equal(world.eventsOf('handshakeFailed')[0]?.reason, 'tls-unsupported-protocol');
 });
 
 test('refuses a resumed TLS session, which shows no certificate', () => {

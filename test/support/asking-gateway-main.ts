@@ -105,7 +105,7 @@ async function answersRightly(dialogue: LoginDialogue): Promise<boolean> {
 
 function verdictOn({ username }: AuthenticationRequest, isRight: boolean): AuthenticationVerdict {
   if (!isRight)
-    return { kind: 'denied', reason: 'wrong', message: 'wrong', certificateRefused: false, isTemporary: false };
+    return { kind: 'denied', reason: 'bad-password', message: 'wrong', certificateRefused: false, isTemporary: false };
   const nobodyElse = { commonName: '', certificateFingerprints: [], certificateSerial: null, groups: [] };
   return { kind: 'granted', identity: { username, ...nobodyElse }, authToken: null };
 }

@@ -2,6 +2,7 @@ import { hkdfSync } from 'node:crypto';
 import { crc32 } from 'node:zlib';
 import type { PresentedCertificate } from '../../api/authentication.ts';
 import { concatBytes, u32Bytes, utf8Bytes, viewOf } from '../../dataplane/protocol/bytes.ts';
+import type { HandshakeFailure } from '../../dataplane/protocol/reasons.ts';
 import type { VirtualClock } from './virtual-clock.ts';
 
 export type PassThroughEvent =
@@ -16,7 +17,7 @@ export type PassThroughEvent =
       readonly dataKeys: Uint8Array;
       readonly dynamicTlsCrypt: Uint8Array;
     }
-  | { readonly kind: 'tlsFailed'; readonly tls: number; readonly reason: string };
+  | { readonly kind: 'tlsFailed'; readonly tls: number; readonly reason: HandshakeFailure };
 
 /** How the client's half behaves. */
 export interface PassThroughClient {
@@ -79,7 +80,7 @@ export class PassThroughTls {
         connection.facts = readHelloFacts(body.subarray(32));
         if (connection.facts.manner === 'old-version') {
           this.#output(tls, frame(FrameType.Alert, utf8Bytes('protocol version')));
-          this.#emit({ kind: 'tlsFailed', tls, reason: 'unsupported protocol' });
+          this.#emit({ kind: 'tlsFailed', tls, reason: 'tls-unsupported-protocol' });
           return;
         }
         // About what a certificate chain takes: three packets.
@@ -97,7 +98,7 @@ export class PassThroughTls {
         this.#emit({ kind: 'tlsPlaintext', tls, bytes: body });
         return;
       default:
-        this.#emit({ kind: 'tlsFailed', tls, reason: 'alert' });
+        this.#emit({ kind: 'tlsFailed', tls, reason: 'tls-alert' });
     }
   }
 

@@ -276,7 +276,7 @@ export function denied(
   changes: { readonly certificateRefused?: boolean; readonly isTemporary?: boolean } = {},
 ): AuthenticationVerdict {
   const { certificateRefused = false, isTemporary = false } = changes;
-  return { kind: 'denied', reason: 'denied-by-test', message, certificateRefused, isTemporary };
+  return { kind: 'denied', reason: 'bad-password', message, certificateRefused, isTemporary };
 }
 
 export function udpRemote(address: string, port: number): Extract<Remote, { kind: 'udp' }> {

@@ -11,7 +11,7 @@ const watching = /^## Watching$([^]*?)^## /m.exec(guide)?.[1] ?? '';
 
 suite('Metrics', () => {
   const now = Date.UTC(2026, 10, 23);
-  let drops: Record<string, number> = { BadTag: 3, NotAuthorized: 1 };
+  let drops: ReturnType<MetricSources['drops']> = { 'bad-tag': 3, 'not-granted': 1 };
   let areManifestsRefused = false;
   let revocationListEnds: number | null = now + 36 * 3_600_000;
   const sources: MetricSources = {
@@ -84,10 +84,10 @@ suite('Metrics', () => {
   });
 
   test('totals kept elsewhere follow their source', async () => {
-    assert.equal(await value('clientvpn_drops_total', 'reason="BadTag"'), 3);
-    drops = { BadTag: 10 };
-    assert.equal(await value('clientvpn_drops_total', 'reason="BadTag"'), 10);
-    assert.equal(await value('clientvpn_drops_total', 'reason="BadTag"'), 10);
+    assert.equal(await value('clientvpn_drops_total', 'reason="bad-tag"'), 3);
+    drops = { 'bad-tag': 10 };
+    assert.equal(await value('clientvpn_drops_total', 'reason="bad-tag"'), 10);
+    assert.equal(await value('clientvpn_drops_total', 'reason="bad-tag"'), 10);
   });
 
   test('manifests that are refused show as long as they are', async () => {
@@ -109,11 +109,11 @@ suite('Metrics', () => {
   test('[C79] [C88] failed logins, refused certificates and a lack of room are counted apart', async () => {
     const failed = { kind: 'connectionAttemptFailed', connection: ATTEMPT } as const;
     metrics.onEvent({ ...failed, reason: 'bad-password', isTemporary: false });
-    metrics.onEvent({ ...failed, reason: 'no address left', isTemporary: true });
+    metrics.onEvent({ ...failed, reason: 'no-address-left', isTemporary: true });
     metrics.onEvent({ kind: 'certificateRefused', remote: '192.0.2.1:1', reason: 'certificate-expired' });
     assert.equal(await value('clientvpn_authentication_failures_total', 'reason="bad-password"'), 1);
-    assert.equal(await value('clientvpn_authentication_failures_total', 'reason="no address left"'), undefined);
-    assert.equal(await value('clientvpn_logins_turned_away_total', 'reason="no address left"'), 1);
+    assert.equal(await value('clientvpn_authentication_failures_total', 'reason="no-address-left"'), undefined);
+    assert.equal(await value('clientvpn_logins_turned_away_total', 'reason="no-address-left"'), 1);
     assert.equal(await value('clientvpn_connection_attempts_total', 'outcome="failed"'), 2);
     assert.equal(await value('clientvpn_certificates_refused_total', 'reason="certificate-expired"'), 1);
     metrics.onEvent({ kind: 'refused', remote: '192.0.2.1:1', reason: 'no-descriptor-left', count: 5 });

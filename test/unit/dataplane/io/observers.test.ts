@@ -8,6 +8,7 @@ import { Observers } from '../../../../dataplane/io/observers.ts';
 import type { EngineStats } from '../../../../dataplane/sessions/engine.ts';
 import type { ConnectionFacts } from '../../../../dataplane/sessions/engine-io.ts';
 import { sumCounters } from '../../../../dataplane/io/tunnel-counters.ts';
+import { DropReason } from '../../../../dataplane/tunnel/drop-reason.ts';
 import { Counter, THREAD_COUNTER_BYTES, ThreadCounters } from '../../../../dataplane/tunnel/thread-counters.ts';
 import { mint } from '../../../support/certificates.ts';
 import { ATTEMPT } from '../../../support/connection-facts.ts';
@@ -183,4 +184,24 @@ test('a login that a bug refused is an error in the log that says what broke', a
   assert.deepEqual(await lines(), [
     { level: 'error', error: 'RangeError', cause: 'memory limit exceeded', msg: 'Login fault' },
   ]);
+});
+
+test('every label of what is counted elsewhere is spelt the same way', async (t) => {
+  const thread = new ThreadCounters(new SharedArrayBuffer(THREAD_COUNTER_BYTES));
+  const { certificatePem } = await mint({ commonName: 'gateway' });
+  const { observers } = observersFor(t, { thread, serverCertificatePem: certificatePem });
+  for (const reason of Object.values(DropReason)) thread.drop(reason);
+  observers.onFault(new InternalError('broken invariant'), 'tlsPlaintext');
+  const { text } = await observers.metrics.exposition();
+  const labels = [...text.matchAll(/[{,](reason|stage|input)="([^"]*)"[^}]*\} (\d+)/g)];
+  assert.deepEqual(
+    labels.map(([, , value = '']) => value).filter((value) => !/^[a-z][a-z0-9]*(-[a-z0-9]+)*$/.test(value)),
+    [],
+  );
+  for (const label of ['stage="tun-read"', 'input="tls-plaintext"']) assert.ok(text.includes(label), label);
+  const counted = labels
+    .filter(([, label, , count]) => label === 'reason' && count === '1')
+    .map(([, , value]) => value);
+  assert.equal(counted.length, Object.keys(DropReason).length);
+  assert.ok(counted.includes('tcp-queue-full') && counted.includes('data-replayed'));
 });

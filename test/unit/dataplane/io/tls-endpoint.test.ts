@@ -193,7 +193,7 @@ suite('TLS endpoint', () => {
     await pair.next(1, 'tlsReady');
     assert.ok(sent > 50 * 256, `${sent} bytes`);
     pair.connect(2, showing(150));
-    assert.equal((await pair.next(2, 'tlsFailed')).reason, 'ERR_SSL_EXCESSIVE_MESSAGE_SIZE');
+    assert.equal((await pair.next(2, 'tlsFailed')).reason, 'tls-excessive-message-size');
   });
 
   test('an RSA server and an RSA client shake hands over TLS 1.2', async () => {
@@ -215,7 +215,7 @@ suite('TLS endpoint', () => {
       const socket = pair.connect(id, options);
       const failure = once(socket, 'error') as Promise<[NodeJS.ErrnoException]>;
       const { reason } = await pair.next(id, 'tlsFailed');
-      assert.match(reason, /^ERR_SSL_/);
+      assert.match(reason, /^tls-/);
       assert.deepEqual(
         pair.inputs.map(({ kind }) => kind),
         ['tlsOutput', 'tlsFailed'],
@@ -229,7 +229,7 @@ suite('TLS endpoint', () => {
     pair.connect(1);
     pair.endpoint.open(2);
     pair.endpoint.input(2, Buffer.alloc(600, 0x41));
-    assert.match((await pair.next(2, 'tlsFailed')).reason, /^ERR_SSL_/);
+    assert.match((await pair.next(2, 'tlsFailed')).reason, /^tls-/);
     await pair.next(1, 'tlsReady');
     assert.equal(pair.endpoint.size, 1);
   });

@@ -86,7 +86,7 @@ test('[P41] a replayed packet is dropped and the session lives', () => {
   const { session, tlsInputs, wrapped } = bound(new SessionUnderTest());
   const packet = wrapped({});
   assert.equal(session.receive(packet, 0), undefined);
-  assert.equal(session.receive(packet, 0), 'replayed');
+  assert.equal(session.receive(packet, 0), 'control-replayed');
   assert.equal(session.receive(wrapped({ messageId: 2, payload: Uint8Array.of(0xbb) }), 0), undefined);
   assert.deepEqual(tlsInputs, ['aa', 'bb']);
 });

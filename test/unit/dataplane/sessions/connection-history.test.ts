@@ -20,7 +20,7 @@ function facts(connectionId: string): ConnectionFacts {
 }
 
 function ended(connectionId: string) {
-  const outcome = { status: 'terminated', establishedMs: 0, endedMs: 1000, endReason: 'client exit' } as const;
+  const outcome = { status: 'terminated', establishedMs: 0, endedMs: 1000, endReason: 'client-exit' } as const;
   return connectionFrom({ endpoint: 'office', targetNetwork: 'net-a' }, facts(connectionId), outcome, {
     ingressBytes: 1,
     ingressPackets: 2,
@@ -38,7 +38,7 @@ test('[C105] lists what ended within the time, with its counters and times', () 
   const [connection] = history.list(59_999);
   assert.deepEqual(
     [connection.ingressBytes, connection.egressPackets, connection.endTime, connection.endReason],
-    [1, 4, '1970-01-01T00:00:01.000Z', 'client exit'],
+    [1, 4, '1970-01-01T00:00:01.000Z', 'client-exit'],
   );
   assert.deepEqual(history.list(60_000), []);
 });

@@ -29,9 +29,9 @@ const LIST = {
 test('finds the serials of a list, and none of another issuer', () => {
   const withdrawals = withdrawalsFrom({ revocation: { kind: 'List', lists: [LIST] } });
   for (const [serial, expected] of [
-    ['5', 'certificate revoked'],
-    ['100', 'certificate revoked'],
-    ['FFFF', 'certificate revoked'],
+    ['5', 'certificate-revoked'],
+    ['100', 'certificate-revoked'],
+    ['FFFF', 'certificate-revoked'],
     ['6', undefined],
     ['1FFFF', undefined],
   ] as const)
@@ -47,7 +47,7 @@ test('knows users only where a local provider decides', () => {
     users,
     snapshot: { authentication: { mutual: false, identityProvider: { name: 'p', type: 'Local', mfa: null } } },
   });
-  assert.equal(local.reasonFor(identity('bob', null)), 'user removed');
+  assert.equal(local.reasonFor(identity('bob', null)), 'user-removed');
   assert.deepEqual(local.groupsOf(identity('alice', null)), ['eng']);
   const mutualOnly = withdrawalsFrom({ users });
   assert.equal(mutualOnly.reasonFor(identity('bob', null)), undefined);
