@@ -78,6 +78,6 @@ function fail(error: unknown): void {
 }
 
 function logFailure(reason: string): void {
-  const line = { level: 'error', time: new Date().toISOString(), reason, msg: 'Data plane failed' };
+  const line = { level: 'error', time: new Date().toISOString(), cause: reason, msg: 'Data plane failed' };
   process.stderr.write(`${JSON.stringify(line)}\n`);
 }

@@ -87,7 +87,7 @@ export class Gateway {
     this.#recorder = new RunRecorder(parts.folder);
     this.#writes = new StateWrites(parts.log);
     this.#memory = new PersistedMemory(parts.folder, (reason) =>
-      parts.log.warn({ reason }, 'Sticky addresses and used one-time codes could not be stored or read'),
+      parts.log.warn({ cause: reason }, 'Sticky addresses and used one-time codes could not be stored or read'),
     );
   }
 
@@ -136,7 +136,7 @@ export class Gateway {
       try {
         await step();
       } catch (error) {
-        this.#parts.log.error({ reason: messageOf(error) }, 'A step of the clean-up failed');
+        this.#parts.log.error({ cause: messageOf(error) }, 'A step of the clean-up failed');
       }
     }
   }
@@ -210,7 +210,8 @@ export class Gateway {
       onLeases: (leases) => this.#memory.keepLeases(leases),
       onCodesUsed: (totpSteps) => this.#memory.keepCodes(totpSteps),
       onProcess: (dataPlane) => this.#writes.attempt(() => this.#recorder.set({ dataPlane })),
-      onDown: (event) => log.error(event, 'The data plane ended and will be restarted'),
+      onDown: ({ reason, nextTryMs }) =>
+        log.error({ cause: reason, nextTryMs }, 'The data plane ended and will be restarted'),
       onUp: () => this.#isReady && log.info('The data plane is back'),
       onGivenUp,
     });

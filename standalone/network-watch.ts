@@ -109,7 +109,7 @@ export class NetworkWatch {
       this.#lastTrouble = '';
     } catch (error) {
       const reason = error instanceof Error ? error.message : String(error);
-      if (reason !== this.#lastTrouble) log.error({ reason }, 'Forwarding or rules could not be looked after');
+      if (reason !== this.#lastTrouble) log.error({ cause: reason }, 'Forwarding or rules could not be looked after');
       this.#lastTrouble = reason;
       if (isRuleCheck) this.#nextRuleCheck = now + OTHER_RULES_PAUSE_MS;
       else this.#nextLook = now + PAUSE_MS;

@@ -44,7 +44,7 @@ export async function runStandalone(options: StandaloneOptions): Promise<number>
     const folder = StateFolder.create(options.stateDir);
     lock = StateLock.acquire(folder.pathOf(LOCK_FILE));
     const onGivenUp = (reason: string): void => {
-      log.fatal({ reason }, 'The data plane can not be kept running');
+      log.fatal({ cause: reason }, 'The data plane can not be kept running');
       end.resolve(1);
     };
     const addon = loadAddon();

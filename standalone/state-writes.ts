@@ -22,7 +22,7 @@ export class StateWrites {
       write();
     } catch (error) {
       const reason = error instanceof Error ? error.message : String(error);
-      if (this.#trouble === null) this.#log.error({ reason }, 'The state folder could not be written');
+      if (this.#trouble === null) this.#log.error({ cause: reason }, 'The state folder could not be written');
       this.#trouble = reason;
       return;
     }

@@ -139,7 +139,7 @@ export class DataPlane {
     } catch (error) {
       this.#tls.setCredentials(credentialsOf(this.#inForce));
       const reason = error instanceof Error ? error.message : String(error);
-      this.#log.error({ version, reason }, 'Refused snapshot');
+      this.#log.error({ version, cause: reason }, 'Refused snapshot');
       this.#send({ kind: 'rejected', version, digest, reason });
       return;
     }
@@ -179,7 +179,7 @@ export class DataPlane {
   /** Says goodbye to the clients, for at most `limitMs`, and ends everything it started. */
   async stop(reason: string, limitMs: number): Promise<void> {
     this.#isServing = false;
-    this.#log.info({ reason }, 'Stopping');
+    this.#log.info({ cause: reason }, 'Stopping');
     await this.#driver.shutdown(limitMs);
     this.#leases.tell();
     this.#leases.close();

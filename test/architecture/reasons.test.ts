@@ -83,6 +83,15 @@ test('no reason is listed that the code never gives', () => {
   );
 });
 
+test('a `reason` in the log is one of these: what is said for a person alone is the `cause`', () => {
+  const ofOthers = listFiles(['dataplane', 'standalone', 'cli'], '.ts').filter((path) =>
+    /(?:\.(?:debug|info|warn|error|fatal)\(|\bline = )\s*\{(?:[^}]*,)?\s*reason\b\s*[,:}]/.test(
+      readFileSync(join(ROOT, path), 'utf8'),
+    ),
+  );
+  assert.deepEqual(ofOthers, ['dataplane/io/observers.ts']);
+});
+
 function rowsOf(section: string): readonly (readonly [name: string, meaning: string])[] {
   return [...section.matchAll(/^\| `([^`]+)` +\| ([^|]+?) +\|$/gm)].map(([, name = '', meaning = '']) => [
     name,

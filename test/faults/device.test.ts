@@ -84,7 +84,7 @@ test('a TCP listener that an administrator ends ends the data plane by name', { 
   });
   const from = world.gateway.log.mark();
   world.lab.gateway.must('ss', '--tcp', '--listening', '--kill', 'sport', '=', ':1194');
-  await world.gateway.log.waitFor(/"reason":"Tunnel thread 0 died: The listener was ended from outside"/, { from });
+  await world.gateway.log.waitFor(/"cause":"Tunnel thread 0 died: The listener was ended from outside"/, { from });
 });
 
 test('the outer interface may go down and come back', { skip }, async (t) => {

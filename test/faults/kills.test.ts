@@ -121,7 +121,7 @@ describe('kill -9', { concurrency: 2 }, () => {
     world.gateway.signal('SIGKILL');
     await client.log.waitFor(/Connection reset command was pushed by server/, { from });
     await waitFor('the data plane to end', () => !isRunning(child), 5_000);
-    await world.gateway.log.waitFor(/"reason":"the supervisor is gone"/);
+    await world.gateway.log.waitFor(/"cause":"the supervisor is gone"/);
   });
 
   test('a data plane that crashes says why in the log of its parent', { skip }, async (t) => {
@@ -129,7 +129,7 @@ describe('kill -9', { concurrency: 2 }, () => {
     const world = await World.create(t, { environment });
     const from = world.gateway.log.mark();
     process.kill((await gatewayProcesses(world.gateway)).child, 'SIGUSR2');
-    await world.gateway.log.waitFor(/"reason":"planted fault".*will be restarted/, { from });
+    await world.gateway.log.waitFor(/"cause":"planted fault".*will be restarted/, { from });
     await world.gateway.log.waitFor(/The data plane is back/, { from });
   });
 

@@ -39,7 +39,7 @@ for (const { what, script, reason, most } of [
       const piece = 'x'.repeat(65_536);
       const more = () => channel.write(piece, (error) => error ? undefined : more());
       more();`,
-    reason: /"reason":"A line is longer than \d+ bytes"/,
+    reason: /"cause":"A line is longer than \d+ bytes"/,
     most: 128 * MIB,
   },
   {
@@ -50,13 +50,13 @@ for (const { what, script, reason, most } of [
       const question = JSON.stringify({ kind: 'codesUsed', sequence: 'x'.repeat(1_048_576), totpSteps: [] });
       const more = () => channel.write(question + '\\n', (error) => error ? undefined : more());
       more();`,
-    reason: /"reason":"it does not read what it is told"/,
+    reason: /"cause":"it does not read what it is told"/,
     most: 320 * MIB,
   },
   {
     what: 'closes its channel and stays',
     script: `channel.end(); setInterval(() => undefined, 1_000);`,
-    reason: /"reason":"it was killed by SIGKILL"/,
+    reason: /"cause":"it was killed by SIGKILL"/,
     most: 128 * MIB,
   },
 ]) {
