@@ -9,6 +9,18 @@ import { ROOT } from '../../../support/source-tree.ts';
 const guide = readFileSync(join(ROOT, 'docs', 'operations.md'), 'utf8');
 const watching = /^## Watching$([^]*?)^## /m.exec(guide)?.[1] ?? '';
 
+const alerts = [...watching.matchAll(/^\| (`[^|]+?) +\| ([^|]+?) +\| [^|]+ \|$/gm)].map(([, ...cells]) => cells);
+/** What ordinary clients, users and strangers cause every day. */
+const NORMAL_LIFE = ['no-route', 'no-rule', 'not-granted', 'ipv6', 'data-replayed', 'bad-password', 'unknown-peer'];
+
+/** What `docs/reasons.md`, which a test holds against the code, says that a metric may have for a reason. */
+function reasonsOf(metric: string): readonly string[] {
+  const sections = readFileSync(join(ROOT, 'docs', 'reasons.md'), 'utf8').split(/^## /m);
+  return sections
+    .filter((section) => section.slice(0, section.indexOf('\n| ')).includes(metric))
+    .flatMap((section) => [...section.matchAll(/^\| `([^`]+)`/gm)].map(([, reason = '']) => reason));
+}
+
 suite('Metrics', () => {
   const now = Date.UTC(2026, 10, 23);
   let drops: ReturnType<MetricSources['drops']> = { 'bad-tag': 3, 'not-granted': 1 };
@@ -65,9 +77,31 @@ suite('Metrics', () => {
       assert.ok(named.includes(name), name);
     const { text } = await metrics.exposition();
     assert.deepEqual(
-      named.filter((name) => !text.includes(`# HELP clientvpn_${name} `)),
+      named.filter((name) => !text.includes(`# HELP clientvpn_${name} `) && !text.includes(`# HELP ${name} `)),
       [],
     );
+  });
+
+  test('an alert on a metric that has reasons names those worth it, each of which it can have', () => {
+    for (const [metric = '', when = ''] of alerts) {
+      const possible = reasonsOf(metric);
+      if (possible.length === 0) continue;
+      const named = [...when.matchAll(/`([a-z-]+)`/g)].map(([, reason = '']) => reason);
+      assert.ok(named.length > 0, `${metric}: ${when}`);
+      for (const reason of named) {
+        assert.ok(possible.includes(reason), `${metric}: ${reason}`);
+        assert.ok(!NORMAL_LIFE.includes(reason), `${metric}: ${reason} is no alert`);
+      }
+    }
+  });
+
+  test('outages are among the alerts, also those in which nothing is left to count them', () => {
+    const watched = alerts.map(([metric = '', when = '']) => `${metric} ${when}`);
+    for (const sign of ['`up`', '`process_start_time_seconds`', '`/readyz`', '`ring-full`', '`start-limit`'])
+      assert.ok(
+        watched.some((row) => row.includes(sign)),
+        sign,
+      );
   });
 
   test('lost log lines are put down to whatever may lose them, and to the process they are of', async () => {
