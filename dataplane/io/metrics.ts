@@ -65,13 +65,19 @@ export class Metrics {
     this.#lag.enable();
     const counter = <L extends string>(name: string, help: string, labelNames: readonly L[]): Counter<L> =>
       new Counter({ name: `clientvpn_${name}`, help, labelNames: [...labelNames], registers: [this.#registry] });
-    this.#connections = counter('connection_attempts_total', 'Connection attempts by outcome', ['outcome']);
-    this.#authenticationFailures = counter('authentication_failures_total', 'Logins refused, by reason', ['reason']);
+    this.#connections = counter(
+      'connection_attempts_total',
+      'Connection attempts: successful, failed, or challenged to come back with an answer',
+      ['outcome'],
+    );
+    this.#authenticationFailures = counter('authentication_failures_total', 'Logins refused, but for a lack of room', [
+      'reason',
+    ]);
     this.#turnedAway = counter('logins_turned_away_total', 'Logins for which there was no room', ['reason']);
     this.#certificatesRefused = counter('certificates_refused_total', 'Client certificates refused', ['reason']);
     this.#refused = counter('session_starts_refused_total', 'Session starts refused before a login', ['reason']);
     this.#handshakesFailed = counter('handshakes_failed_total', 'TLS handshakes and key exchanges failed', ['reason']);
-    this.#ended = counter('connections_ended_total', 'Connections ended, by reason', ['reason']);
+    this.#ended = counter('connections_ended_total', 'Connections ended', ['reason']);
     this.#renewals = counter('key_renewals_total', 'Data keys renewed', []);
     this.#floats = counter('floats_total', 'Clients that moved to another address', []);
     this.#faults = counter('engine_faults_total', 'Inputs or outputs of the engine dropped by a bug', ['input']);
@@ -176,7 +182,7 @@ export class Metrics {
     gauge('server_certificate_days_to_expiry', "Days until the server's certificate ends", () =>
       daysUntil(sources.serverCertificateEnds()),
     );
-    gauge('crl_days_to_expiry', 'Days until the revocation list ends', () => {
+    gauge('crl_days_to_expiry', 'Days until the revocation list ends; absent without one', () => {
       const ends = sources.revocationListEnds();
       return ends === null ? null : daysUntil(ends);
     });
@@ -236,7 +242,9 @@ export class Metrics {
     total('egress_bytes_total', 'Bytes to clients', null, () => one(sources.traffic().egressBytes));
     total('ingress_packets_total', 'Packets from clients', null, () => one(sources.traffic().ingressPackets));
     total('egress_packets_total', 'Packets to clients', null, () => one(sources.traffic().egressPackets));
-    total('drops_total', 'Packets dropped', 'reason', () => Object.entries(sources.drops()));
+    total('drops_total', 'Packets dropped: of clients, for them, and of strangers', 'reason', () =>
+      Object.entries(sources.drops()),
+    );
     total('batch_runs_total', 'Batches processed', 'stage', () =>
       Object.entries(sources.batches()).map(([stage, { runs }]) => [kebabCase(stage), runs]),
     );

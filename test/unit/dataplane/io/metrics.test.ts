@@ -3,6 +3,7 @@ import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { after, suite, test } from 'node:test';
 import { Metrics, type MetricSources } from '../../../../dataplane/io/metrics.ts';
+import type { EngineEvent } from '../../../../dataplane/sessions/engine-io.ts';
 import { ATTEMPT } from '../../../support/connection-facts.ts';
 import { ROOT } from '../../../support/source-tree.ts';
 
@@ -20,6 +21,33 @@ function reasonsOf(metric: string): readonly string[] {
     .filter((section) => section.slice(0, section.indexOf('\n| ')).includes(metric))
     .flatMap((section) => [...section.matchAll(/^\| `([^`]+)`/gm)].map(([, reason = '']) => reason));
 }
+
+/** Labels beyond those that every metric has, as the document writes them. */
+function labelsOf(samples: string): string {
+  const names = new Set([...samples.matchAll(/[{,](\w+)="/g)].map(([, name = '']) => name));
+  for (const common of ['endpoint', 'namespace', 'target_network', 'le']) names.delete(common);
+  return names.size === 0 ? '–' : [...names].map((name) => `\`${name}\``).join(', ');
+}
+
+const remote = '192.0.2.1:1';
+const ONE_OF_EACH: readonly EngineEvent[] = [
+  { kind: 'connected', connection: ATTEMPT },
+  { kind: 'connectionAttemptFailed', connection: ATTEMPT, reason: 'bad-password', isTemporary: false },
+  { kind: 'connectionAttemptFailed', connection: ATTEMPT, reason: 'no-address-left', isTemporary: true },
+  {
+    kind: 'disconnected',
+    connection: ATTEMPT,
+    reason: 'client-exit',
+    establishedMs: 0,
+    endedMs: 1,
+    traffic: null,
+  },
+  { kind: 'renewed', connectionId: '', keyId: 1 },
+  { kind: 'floated', connectionId: '', from: remote, to: remote },
+  { kind: 'certificateRefused', remote, reason: 'certificate-expired' },
+  { kind: 'refused', remote, reason: 'memory-short', count: 1 },
+  { kind: 'handshakeFailed', remote, reason: 'hand-window-over' },
+];
 
 suite('Metrics', () => {
   const now = Date.UTC(2026, 10, 23);
@@ -79,6 +107,24 @@ suite('Metrics', () => {
     assert.deepEqual(
       named.filter((name) => !text.includes(`# HELP clientvpn_${name} `) && !text.includes(`# HELP ${name} `)),
       [],
+    );
+  });
+
+  test('every metric there is has a row that says its kind, its labels and what it counts', async () => {
+    const all = new Metrics({ endpoint: 'main', namespace: 'vpn', target_network: 'net-a' }, sources);
+    after(() => all.close());
+    for (const event of ONE_OF_EACH) all.onEvent(event);
+    all.faulted('deadline');
+    all.loginTook(1);
+    const { text } = await all.exposition();
+    const served = [...text.matchAll(/^# HELP clientvpn_(\w+) (.*)\n# TYPE \S+ (\w+)\n([^#]*)/gm)];
+    const documented = [...watching.matchAll(/^\| `(\w+)` +\| (\w+) +\| ([^|]*?) +\| ([^|]+?) +\|$/gm)];
+    assert.ok(served.length > 30, String(served.length));
+    assert.deepEqual(
+      documented.map(([, ...cells]) => cells),
+      served
+        .map(([, name = '', help = '', type = '', samples = '']) => [name, type, labelsOf(samples), help])
+        .toSorted(([a = ''], [b = '']) => (a < b ? -1 : 1)),
     );
   });
 
