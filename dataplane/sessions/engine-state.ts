@@ -57,7 +57,7 @@ export class EngineState {
     this.served = servedFrom(options.config);
     this.pool = new AddressPool(this.served.clientCidr);
     this.tcp = new TcpOpenings(this.limits.halfOpenTcpPerAddress);
-    this.waiting = new WaitingRoom(this.limits.waitingStarts, this.limits.waitingMs);
+    this.waiting = new WaitingRoom(this.limits.waitingStarts);
     this.peerIds = new PeerIds(options.threads, options.slots);
     this.history = new ConnectionHistory(this.limits);
     this.admission = new AdmissionControl({

@@ -219,9 +219,11 @@ export class Engine {
 
   #letIn(): void {
     const state = this.#state;
-    const { waiting, admission, deadlines, now } = state;
+    const { waiting, admission, deadlines, limits, now } = state;
     while (waiting.size > 0 && admission.mayBegin(now)) {
-      const next = waiting.take(now);
+      let next = waiting.take();
+      for (; next !== undefined && now - next.since >= limits.waitingMs; next = waiting.take())
+        this.#refuse(next.remote, 'waited-too-long');
       if (next === undefined) break;
       if (state.peers.size >= state.sessionsMax) this.#refuse(next.remote, 'memory-short');
       else this.#begin(next.remote, next.start, next.packets);

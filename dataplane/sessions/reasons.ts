@@ -22,8 +22,10 @@ export const ENGINE_DROPS = [
   'control-message-limit',
   'control-message-malformed',
   'control-message-too-long',
+  'control-message-too-many',
   'control-message-unknown',
   'control-message-unprintable',
+  'control-packet-limit',
   'float-to-foreign-address',
 ] as const;
 export type EngineDrop = AdmissionDrop | SessionDrop | (typeof ENGINE_DROPS)[number];
@@ -35,6 +37,7 @@ export const START_REFUSALS = [
   'start-limit',
   'too-many-from-one-address',
   'too-many-from-one-network',
+  'waited-too-long',
 ] as const;
 export type StartRefusal = (typeof START_REFUSALS)[number];
 

@@ -19,15 +19,12 @@ export interface WaitingStart {
  */
 export class WaitingRoom {
   readonly #capacity: number;
-  readonly #patienceMs: number;
   /** By network, the one whose turn it is first; in each by address, who has waited longest first. */
   readonly #queues = new Map<string, Map<string, WaitingStart>>();
   #size = 0;
 
-  /** @param patienceMs after which a client will have no time left for its handshake, or be gone */
-  constructor(capacity: number, patienceMs: number) {
+  constructor(capacity: number) {
     this.#capacity = capacity;
-    this.#patienceMs = patienceMs;
   }
 
   get size(): number {
@@ -62,13 +59,12 @@ export class WaitingRoom {
   }
 
   /** Removes and returns who is next. */
-  take(now: Instant): WaitingStart | undefined {
+  take(): WaitingStart | undefined {
     for (const [network, queue] of this.#queues) {
       this.#queues.delete(network);
       for (const [key, entry] of queue) {
         queue.delete(key);
         this.#size -= 1;
-        if (now - entry.since >= this.#patienceMs) continue;
         if (queue.size > 0) this.#queues.set(network, queue);
         return entry;
       }

@@ -46,6 +46,23 @@ for (const transport of ['udp', 'tcp'] as const) {
   });
 }
 
+for (const transport of ['udp', 'tcp'] as const) {
+  test(`who has waited too long over ${transport} is turned away by name, and holds up nobody`, () => {
+    const world = crowdedWorld({ waitingMs: 1_000, startsPerSecond: 5 });
+    const start = (network: number): void =>
+      world.client({ address: `192.0.${network}.1`, config: { transport, retransmitMs: 60_000 } }).start();
+    for (let network = 1; network <= 40; network += 1) start(network);
+    world.advance(900);
+    const { connected } = world.engine.stats();
+    start(41);
+    world.advance(500);
+    const late = world.eventsOf('refused').filter(({ reason }) => reason === 'waited-too-long');
+    assert.ok(late.length >= 30 && late.length >= 38 - connected, `${late.length} of ${40 - connected}`);
+    assert.equal(world.closedTransports.length, transport === 'tcp' ? late.length : 0);
+    assert.ok(world.engine.stats().connected > connected, 'the one who came last');
+  });
+}
+
 test('nobody waits for a TCP connection that has gone, nor through a shutdown', () => {
   const world = crowdedWorld();
   const clients = Array.from({ length: 10 }, (_, network) =>

@@ -21,6 +21,7 @@ function driverOf(answer: () => readonly Output[]) {
     addon: { monotonicMs: () => 0, formatAddress: unused },
     engine: { handle: answer, nextDeadline: () => Infinity as Instant, connections: () => [], drained: () => true },
     tunnel: {
+      slots: 1,
       onNotification: () => undefined,
       transmitTcp: (connection) => void done.push(`transmit to ${connection}`),
       closeTcp: (connection) => void done.push(`close ${connection}`),
@@ -46,7 +47,7 @@ function driverOf(answer: () => readonly Output[]) {
       write: unused,
       close: (tls) => void done.push(`close TLS ${tls}`),
     },
-    authenticator: { authenticate: unused, reconfigure: unused, totpSteps: unused },
+    authenticator: { authenticate: unused, reconfigure: unused },
     control: null,
     onEvent: (event) => void done.push(event.kind),
     onLogin: unused,
