@@ -65,6 +65,11 @@ export class DataPlaneSupervisor {
   async start(): Promise<void> {
     const up = Promise.withResolvers<void>();
     this.#running = this.#run(up);
+    // A fault of ours: the caller's at the start, nobody's later on.
+    this.#running.catch((error: unknown) => {
+      if (this.#wasReady) throw error;
+      up.reject(error);
+    });
     await up.promise;
   }
 
@@ -101,7 +106,7 @@ export class DataPlaneSupervisor {
   async shutdown(): Promise<void> {
     this.#stop.abort();
     await this.#process?.shutdown();
-    await this.#running;
+    await this.#running?.catch(() => undefined);
   }
 
   async #run(firstUp: PromiseWithResolvers<void>): Promise<void> {

@@ -19,7 +19,8 @@ export interface StandaloneOptions extends GatewayOptions {
  * Runs a gateway until SIGTERM or SIGINT. Findings and reasons of a failed start go to standard error,
  * log lines to standard output.
  *
- * @returns the exit code: 0 after an orderly end, 2 for a start that was refused, 1 when it could not go on
+ * @returns the exit code: 0 after an orderly end, 2 for a start that was refused, 1 when it could not go on or for a
+ *   fault of ours, also one at the start or during the clean-up
  */
 export async function runStandalone(options: StandaloneOptions): Promise<number> {
   // A reader that stops reading must not stop the gateway: the sink drops and counts.
@@ -32,20 +33,24 @@ export async function runStandalone(options: StandaloneOptions): Promise<number>
     end.resolve(0);
   };
   process.on('SIGTERM', onSignal).on('SIGINT', onSignal);
+  let hasFault = false;
   // A fault of ours ends the gateway, but in order: nothing of it stays on the machine.
-  process.on('uncaughtException', (error) => {
-    log.fatal({ error: error.stack ?? String(error) }, 'Gateway failed');
-    end.resolve(1);
-  });
+  const onFault = (error: unknown): void => {
+    hasFault = true;
+    log.fatal(faultOf(error), 'Gateway failed');
+    end.resolve(FAULT_STATUS);
+  };
+  process.on('uncaughtException', onFault);
   let gateway: Gateway | undefined;
   let lock: StateLock | undefined;
+  let status = 0;
   try {
     refuseUnfitMachine();
     const folder = StateFolder.create(options.stateDir);
     lock = StateLock.acquire(folder.pathOf(LOCK_FILE));
     const onGivenUp = (reason: string): void => {
       log.fatal({ cause: reason }, 'The data plane can not be kept running');
-      end.resolve(1);
+      end.resolve(FAULT_STATUS);
     };
     const addon = loadAddon();
     // Before there is a key in it.
@@ -55,16 +60,21 @@ export async function runStandalone(options: StandaloneOptions): Promise<number>
     process.on('SIGHUP', () => started.reload());
     // A signal during the start is obeyed at once; `stop` undoes as far as it got.
     const outcome = await Promise.race([started.start(), end.promise]);
-    return typeof outcome === 'number' ? outcome : await end.promise;
+    status = typeof outcome === 'number' ? outcome : await end.promise;
   } catch (error) {
-    return reportFailure(error);
-  } finally {
+    if (reportRefusal(error)) status = REFUSED_STATUS;
+    else onFault(error);
+  }
+  try {
     await gateway?.stop();
     lock?.release();
-    log.info('Stopped');
-    await sink.flush(LOG_FLUSH_MS);
-    await output.close(LOG_FLUSH_MS);
+  } catch (error) {
+    onFault(error);
   }
+  log.info('Stopped');
+  await sink.flush(LOG_FLUSH_MS);
+  await output.close(LOG_FLUSH_MS);
+  return hasFault ? FAULT_STATUS : status;
 }
 
 /** @throws TerminalError saying what to do */
@@ -90,12 +100,19 @@ function refuseUnfitMachine(): void {
   }
 }
 
-function reportFailure(error: unknown): number {
+/** Tells people why a start was refused. @returns false for a fault of ours */
+function reportRefusal(error: unknown): boolean {
   if (error instanceof ManifestsRefused)
     for (const finding of error.findings) process.stderr.write(`${formatFinding(finding)}\n`);
   else if (isForPeople(error)) process.stderr.write(`${error.message}\n`);
-  else throw error;
-  return 2;
+  else return false;
+  return true;
+}
+
+/** No more of it: what else hangs on an error, a cause or an input, might be secret. */
+function faultOf(error: unknown): Readonly<Record<string, unknown>> {
+  if (!(error instanceof Error)) return { name: 'Error', reason: String(error) };
+  return { name: error.name, reason: error.message, stack: error.stack };
 }
 
 /** Ours for people, and what the system says: a full disk, a missing right. Anything else is a fault of ours. */
@@ -105,5 +122,7 @@ function isForPeople(error: unknown): error is Error {
   );
 }
 
+const FAULT_STATUS = 1;
+const REFUSED_STATUS = 2;
 /** Program → Debian package. */
 const PROGRAMS = { nft: 'nftables', setpriv: 'util-linux', flock: 'util-linux' } as const;

@@ -87,6 +87,48 @@ for (const signal of ['SIGTERM', 'SIGINT'] as const) {
   });
 }
 
+for (const { when, plant } of [
+  {
+    when: 'late in the start',
+    plant: `const { Server } = await import('node:net');
+      Server.prototype.listen = () => { throw new RangeError('planted'); };`,
+  },
+  {
+    when: 'in starting the data plane',
+    plant: `const { ChildProcess } = await import('node:child_process');
+      const { spawn } = ChildProcess.prototype;
+      ChildProcess.prototype.spawn = function (options) {
+        if (options.args.includes('--channel-fd')) throw new RangeError('planted');
+        return spawn.call(this, options);
+      };`,
+  },
+  {
+    when: 'in ending',
+    plant: `process.on('SIGTERM', () => setImmediate(() => { throw new RangeError('planted'); }));`,
+  },
+]) {
+  test(`a fault of ours ${when} is said with its place, undone, and exits 1`, { skip }, async (t) => {
+    const world = lab(t);
+    const before = machineState(world.gateway);
+    const environment = { NODE_OPTIONS: `--import=data:text/javascript,${encodeURIComponent(plant)}` };
+    const gateway = new Gateway({ lab: world, manifests: MANIFESTS, environment });
+    gateway.spawn();
+    if (when === 'in ending') {
+      await gateway.log.waitFor(/"msg":"Ready"/);
+      gateway.signal('SIGTERM');
+    }
+    assert.equal(await gateway.exited(), 1);
+    const faults = gateway.log.lines.filter((line) => line.startsWith('{"level":"fatal"'));
+    assert.equal(faults.length, 1, gateway.log.lines.join('\n'));
+    const { name, reason, stack, msg } = JSON.parse(faults[0] ?? '') as Readonly<Record<string, string>>;
+    assert.deepEqual({ name, reason, msg }, { name: 'RangeError', reason: 'planted', msg: 'Gateway failed' });
+    assert.match(stack ?? '', /^RangeError: planted\n +at /);
+    assert.doesNotMatch(gateway.log.lines.join('\n'), /PRIVATE KEY|OpenVPN Static key/);
+    assert.deepEqual(machineState(world.gateway), before);
+    assert.equal(existsSync(join(gateway.stateDir, 'run.json')), false);
+  });
+}
+
 test('the next start cleans up after a gateway that was killed, and ends with nothing left', { skip }, async (t) => {
   const world = lab(t);
   const before = machineState(world.gateway);
