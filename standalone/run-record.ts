@@ -1,4 +1,5 @@
-import type { NetSetupRecord } from '../dataplane/net-setup/net-setup.ts';
+import { tunOfTable } from '../dataplane/net-setup/gateway-names.ts';
+import type { NetSetupRecord, SwitchedInterface } from '../dataplane/net-setup/net-setup.ts';
 import type { ProcessIdentity } from './process-identity.ts';
 import type { StateFolder } from './state-folder.ts';
 
@@ -41,9 +42,43 @@ export function leftRecord(folder: StateFolder): RunRecord | null | 'unreadable'
   const text = folder.read(FILE);
   if (text === undefined) return null;
   try {
-    const record = JSON.parse(text) as RunRecord;
-    return record.formatVersion === 1 ? record : 'unreadable';
+    const record: unknown = JSON.parse(text);
+    return isRunRecord(record) ? record : 'unreadable';
   } catch {
     return 'unreadable';
   }
+}
+
+function isRunRecord(value: unknown): value is RunRecord {
+  if (!isObject(value) || value['formatVersion'] !== 1) return false;
+  const { network, dataPlane } = value;
+  return (network === null || isNetSetupRecord(network)) && (dataPlane === null || isProcessIdentity(dataPlane));
+}
+
+/** The name of the table becomes part of a script, so it has to be one of ours. */
+function isNetSetupRecord(value: unknown): value is NetSetupRecord {
+  if (!isObject(value) || !Array.isArray(value['switched']) || typeof value['table'] !== 'string') return false;
+  const texts = [value['tun'], value['bootId'], value['networkNamespace']];
+  return (
+    tunOfTable(value['table']) !== undefined &&
+    texts.every((text) => typeof text === 'string') &&
+    value['switched'].every(isSwitchedInterface)
+  );
+}
+
+function isSwitchedInterface(value: unknown): value is SwitchedInterface {
+  return isObject(value) && typeof value['name'] === 'string' && isPositiveInteger(value['index']);
+}
+
+/** It may be killed: 0 and −1 would be more than one process. */
+function isProcessIdentity(value: unknown): value is ProcessIdentity {
+  return isObject(value) && isPositiveInteger(value['pid']) && typeof value['startTime'] === 'string';
+}
+
+function isPositiveInteger(value: unknown): boolean {
+  return Number.isSafeInteger(value) && (value as number) > 0;
+}
+
+function isObject(value: unknown): value is Readonly<Record<string, unknown>> {
+  return typeof value === 'object' && value !== null;
 }

@@ -10,6 +10,7 @@ import { parseEndpointSnapshot } from '../../api/parse-endpoint-snapshot.ts';
 import { snapshotDigest } from '../../api/snapshot-digest.ts';
 import { formatAddress } from '../../dataplane/io/socket-address.ts';
 import { readJsonLines } from '../../dataplane/io/json-lines.ts';
+import { removalScript } from '../../dataplane/net-setup/rule-set.ts';
 import {
   decodeAddress,
   decodeLink,
@@ -22,6 +23,8 @@ import { readLocalUsers } from '../../operator/endpoint/checks/local-users.ts';
 import { checkManifests, loadValidator } from '../../standalone/check-manifests.ts';
 import { isCommandRequest } from '../../standalone/command-protocol.ts';
 import { LOCAL_USERS_FORMATS } from '../../standalone/gather-facts.ts';
+import { isAlive } from '../../standalone/process-identity.ts';
+import { leftRecord } from '../../standalone/run-record.ts';
 import { PersistedMemory } from '../../standalone/persisted-memory.ts';
 import { StateFolder } from '../../standalone/state-folder.ts';
 import { dataPlaneConfig } from '../support/data-plane-configs.ts';
@@ -45,6 +48,18 @@ const MEMORY = JSON.stringify({
   formatVersion: 1,
   leases: [{ identity: '["alice","alice"]', address: '10.100.0.2', freedAt: 1_700_000_000_000 }],
   totpSteps: [{ user: 'ada', step: 58_000_000 }],
+});
+
+const RECORD = JSON.stringify({
+  formatVersion: 1,
+  network: {
+    bootId: '0a2c5b1e-7f5d-4a51-9d0c-8c2f6f1f2f3a',
+    networkNamespace: 'net:[4026531840]',
+    tun: 'cvpn-0123abcd',
+    table: 'cvpn_0123abcd',
+    switched: [{ name: 'wan0', index: 2 }],
+  },
+  dataPlane: { pid: 4_000, startTime: '123456' },
 });
 
 const TARGETS: readonly FuzzTarget[] = [
@@ -140,6 +155,28 @@ const TARGETS: readonly FuzzTarget[] = [
       world.feed({ kind: 'deadline' });
       if (world.engine.leases().length > 0) reached('leases');
       reached('started');
+    },
+  },
+  {
+    name: 'record of the last run',
+    corpus: [utf8Bytes(RECORD), utf8Bytes('{"formatVersion":1,"network":null,"dataPlane":null}')],
+    mustReach: ['unreadable', 'network', 'process'],
+    cost: 15,
+    feed(input, reached) {
+      writeFileSync(join(state.path, 'run.json'), input);
+      const record = leftRecord(state);
+      assert.ok(record !== null);
+      if (record === 'unreadable') return reached('unreadable');
+      const { network, dataPlane } = record;
+      if (dataPlane !== null) {
+        reached('process');
+        isAlive(dataPlane);
+        assert.ok(dataPlane.pid > 0);
+      }
+      if (network === null) return;
+      reached('network');
+      assert.match(removalScript(network.table), /^add table inet \w+\ndelete table inet \w+\n$/);
+      for (const { index } of network.switched) assert.ok(index > 0);
     },
   },
   {

@@ -148,6 +148,23 @@ test('the next start cleans up after a gateway that was killed, and ends with no
   assert.deepEqual(machineState(world.gateway), before);
 });
 
+test('a damaged record of a killed run costs its forwarding, not the next start', { skip }, async (t) => {
+  const world = lab(t);
+  const gateway = await running(t, { lab: world, manifests: MANIFESTS });
+  for (const record of ['{"formatVersion":1}', '{"formatVersion":1,"network":{},"dataPlane":null}', '{"forma']) {
+    gateway.signal('SIGKILL');
+    await gateway.exited();
+    writeFileSync(join(gateway.stateDir, 'run.json'), record);
+    const from = gateway.log.mark();
+    await gateway.start();
+    await gateway.log.waitFor(/a damaged record/, { from });
+  }
+  const tables = world.gateway.must('nft', 'list', 'tables').trim().split('\n');
+  assert.equal(tables.length, 1, 'the rules are not doubled');
+  assert.equal(await gateway.stop(), 0);
+  assert.equal(world.gateway.must('nft', 'list', 'ruleset'), '');
+});
+
 test('a data plane that hangs on after its parent was killed is ended by the next start', { skip }, async (t) => {
   const world = lab(t);
   const options = { lab: world, manifests: MANIFESTS };

@@ -134,6 +134,37 @@ test('a record is there while there is something to undo, and a damaged one is n
   assert.equal(leftRecord(folder), null);
 });
 
+test('a record of the wrong shape is a damaged one', (t) => {
+  const folder = StateFolder.create(temporary(t));
+  const recorder = new RunRecorder(folder);
+  const network = { bootId: 'b', networkNamespace: 'net:[1]', tun: 'cvpn-0123abcd', table: 'cvpn_0123abcd' };
+  const whole = { network: { ...network, switched: [{ name: 'wan0', index: 2 }] }, dataPlane: null };
+  recorder.set(whole);
+  assert.deepEqual(leftRecord(folder), { formatVersion: 1, ...whole });
+  for (const wrong of [
+    {},
+    { network: whole.network },
+    { dataPlane: null },
+    { network: 7, dataPlane: null },
+    { network, dataPlane: null },
+    ...Object.keys(network).map((name) => ({ ...whole, network: { ...whole.network, [name]: null } })),
+    { ...whole, network: { ...whole.network, table: 'cvpn_0123abcd; flush ruleset' } },
+    ...[null, 'wan0', { name: 'wan0' }, { name: 'wan0', index: '2' }, { name: 'wan0', index: 1.5 }].map((one) => ({
+      ...whole,
+      network: { ...whole.network, switched: [one] },
+    })),
+    ...[undefined, '1', 0, -1, 1.5].map((pid) => ({ ...whole, dataPlane: { pid, startTime: '2' } })),
+    { ...whole, dataPlane: { pid: 1 } },
+  ]) {
+    writeFileSync(folder.pathOf('run.json'), JSON.stringify({ formatVersion: 1, ...wrong }));
+    assert.equal(leftRecord(folder), 'unreadable', JSON.stringify(wrong));
+  }
+  for (const text of ['null', '[]', '7', JSON.stringify({ formatVersion: 2, ...whole })]) {
+    writeFileSync(folder.pathOf('run.json'), text);
+    assert.equal(leftRecord(folder), 'unreadable', text);
+  }
+});
+
 test('memory survives a restart; damaged, it is given up; unwritable, it is reported once', (t) => {
   const folder = StateFolder.create(temporary(t));
   const memory = {
