@@ -36,10 +36,10 @@ addTerminateCommand(program);
 addExplainCommand(program);
 addHashPasswordCommand(program);
 
-// A reader such as `head` that has seen enough is no error.
+// A reader such as `head` that has seen enough is no error, nor is a terminal that was closed.
 for (const stream of [process.stdout, process.stderr]) {
   stream.on('error', (error: NodeJS.ErrnoException) => {
-    if (error.code !== 'EPIPE') throw error;
+    if (error.code !== 'EPIPE' && error.code !== 'EIO') throw error;
   });
 }
 

@@ -16,7 +16,7 @@ export interface SupervisorOptions {
   readonly areManifestsRefused: () => boolean;
   readonly start: Pick<DataPlaneStart, 'tunName' | 'metricsListen' | 'logLevel' | 'timers'>;
   /** Of the data plane; one that refers to a descriptor. */
-  readonly output: Writable;
+  readonly output: () => Writable;
   readonly onLeases: (leases: DataPlaneMemory['leases']) => void;
   /** Returns when they are kept. */
   readonly onCodesUsed: (totpSteps: DataPlaneMemory['totpSteps']) => void;
@@ -162,7 +162,7 @@ export class DataPlaneSupervisor {
     const process = new DataPlaneProcess({
       enclosure: this.#options.enclosure,
       descriptors: this.#options.descriptors,
-      output: this.#options.output,
+      output: this.#options.output(),
       start: { ...this.#options.start, config: startedWith, memory: this.#options.memory() },
       onNotice,
     });

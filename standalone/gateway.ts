@@ -45,7 +45,7 @@ export interface GatewayParts {
   readonly addon: NativeAddon;
   readonly log: Logger;
   /** For the data plane's log lines. */
-  readonly output: Writable;
+  readonly output: () => Writable;
   /** The data plane can't be kept running. */
   readonly onGivenUp: (reason: string) => void;
 }

@@ -13,9 +13,9 @@ import { type LogFile, logFileBehind } from './log-file.ts';
  * write on the thread pool would hang the exit of the process behind a reader that stopped.
  */
 export class LogSink {
-  readonly #stream: Writable;
+  #stream: Writable;
   /** Written to instead of the stream. */
-  readonly #file: LogFile | null;
+  #file: LogFile | null;
   readonly #maxQueuedBytes: number;
   readonly #onTimer = (): void => this.#release();
   /** What is held must not be lost with the process. */
@@ -31,9 +31,16 @@ export class LogSink {
     this.#stream = stream;
     this.#file = file;
     this.#maxQueuedBytes = maxQueuedBytes;
-    stream.on('error', () => {
-      this.#closed = true;
-    });
+    this.#closeOnError(stream);
+  }
+
+  /** Goes on with another stream. What the old one had not passed on is lost. */
+  redirect(stream: Writable): void {
+    if (stream === this.#stream) return;
+    this.#stream = stream;
+    this.#file = logFileBehind(stream);
+    this.#closed = false;
+    this.#closeOnError(stream);
   }
 
   /** Lines lost since the start. */
@@ -61,6 +68,12 @@ export class LogSink {
     this.#stream.write('', () => resolve());
     await promise;
     clearTimeout(timer);
+  }
+
+  #closeOnError(stream: Writable): void {
+    stream.on('error', () => {
+      if (stream === this.#stream) this.#closed = true;
+    });
   }
 
   /** Writes what is held; the lines of the next 100 ms will be. */
