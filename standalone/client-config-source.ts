@@ -20,7 +20,7 @@ export interface ClientConfigSource {
 }
 
 export function storeClientConfigSource(folder: StateFolder, source: ClientConfigSource): void {
-  folder.write(FILE, `${JSON.stringify(source)}\n`);
+  folder.write(CLIENT_CONFIG_FILE, `${JSON.stringify(source)}\n`);
 }
 
 /**
@@ -28,7 +28,7 @@ export function storeClientConfigSource(folder: StateFolder, source: ClientConfi
  * @throws TerminalError when no gateway ever ran on this folder, or it serves another endpoint
  */
 export function loadClientConfigSource(folder: StateFolder, endpoint: string | undefined): ClientConfigSource {
-  const text = folder.read(FILE);
+  const text = folder.read(CLIENT_CONFIG_FILE);
   if (text === undefined)
     throw new TerminalError(`No gateway has run on ${folder.path} yet. Start one: clientvpn standalone`);
   const source = JSON.parse(text) as ClientConfigSource;
@@ -38,4 +38,4 @@ export function loadClientConfigSource(folder: StateFolder, endpoint: string | u
   throw new TerminalError(`There is no endpoint ${endpoint} on ${folder.path}; the gateway serves ${served}`);
 }
 
-const FILE = 'client-config.json';
+export const CLIENT_CONFIG_FILE = 'client-config.json';

@@ -10,7 +10,7 @@ import { parseIpv4Prefix } from '../net/ipv4-prefix.ts';
 import type { Quotas } from '../operator/endpoint/checks/quotas.ts';
 import { AutoPki } from './auto-pki.ts';
 import { loadValidator } from './check-manifests.ts';
-import { storeClientConfigSource } from './client-config-source.ts';
+import { CLIENT_CONFIG_FILE, storeClientConfigSource } from './client-config-source.ts';
 import type { CommandAnswer, CommandRequest } from './command-protocol.ts';
 import { CommandServer } from './command-server.ts';
 import { DataPlaneSupervisor } from './data-plane-supervisor.ts';
@@ -23,7 +23,7 @@ import { closeSockets, openSockets, openTunQueues, tunnelThreads, type OpenSocke
 import { NetworkWatch } from './network-watch.ts';
 import { PersistedMemory } from './persisted-memory.ts';
 import { recoverLastRun } from './recovery.ts';
-import { RunRecorder } from './run-record.ts';
+import { RUN_RECORD_FILE, RunRecorder } from './run-record.ts';
 import type { StateFolder } from './state-folder.ts';
 import { StateWrites } from './state-writes.ts';
 import { StatusReader } from './status-reader.ts';
@@ -86,8 +86,8 @@ export class Gateway {
     this.#enclosure = new Enclosure(parts.addon);
     this.#recorder = new RunRecorder(parts.folder);
     this.#writes = new StateWrites(parts.log);
-    this.#memory = new PersistedMemory(parts.folder, (reason) =>
-      parts.log.warn({ cause: reason }, 'Sticky addresses and used one-time codes could not be stored or read'),
+    this.#memory = new PersistedMemory(parts.folder, this.#writes, (reason) =>
+      parts.log.warn({ cause: reason }, 'Sticky addresses or used one-time codes could not be read'),
     );
   }
 
@@ -209,7 +209,7 @@ export class Gateway {
       output,
       onLeases: (leases) => this.#memory.keepLeases(leases),
       onCodesUsed: (totpSteps) => this.#memory.keepCodes(totpSteps),
-      onProcess: (dataPlane) => this.#writes.attempt(() => this.#recorder.set({ dataPlane })),
+      onProcess: (dataPlane) => this.#writes.attempt(RUN_RECORD_FILE, () => this.#recorder.set({ dataPlane })),
       onDown: ({ reason, nextTryMs }) =>
         log.error({ cause: reason, nextTryMs }, 'The data plane ended and will be restarted'),
       onUp: () => this.#isReady && log.info('The data plane is back'),
@@ -288,7 +288,7 @@ export class Gateway {
   }
 
   #keepClientConfig(set: ServedSet): void {
-    this.#writes.attempt(() => storeClientConfigSource(this.#parts.folder, set.clientConfig));
+    this.#writes.attempt(CLIENT_CONFIG_FILE, () => storeClientConfigSource(this.#parts.folder, set.clientConfig));
   }
 
   async #readStatus(set: ServedSet, supervisor: DataPlaneSupervisor): Promise<GatewayStatus> {

@@ -1,22 +1,24 @@
 import type { DataPlaneMemory } from '../dataplane/process-messages.ts';
 import type { StateFolder } from './state-folder.ts';
+import type { StateWrites } from './state-writes.ts';
 
 /** Two files: the leases may be megabytes, and a login waits for its code to be written. */
 const FILES = { leases: 'leases.json', totpSteps: 'used-codes.json' } as const;
 
 /**
- * Sticky addresses and used one-time codes over restarts. A write that fails is reported and tried with the next. What a
- * data plane says is no more trusted than what is on disk: the next one has to start with it.
+ * Sticky addresses and used one-time codes over restarts. What a data plane says is no more trusted than what is on disk:
+ * the next one has to start with it.
  */
 export class PersistedMemory {
   readonly #folder: StateFolder;
-  readonly #onTrouble: (reason: string) => void;
+  readonly #writes: Pick<StateWrites, 'attempt'>;
+  readonly #onUnreadable: (reason: string) => void;
   #current: DataPlaneMemory;
-  #failing = false;
 
-  constructor(folder: StateFolder, onTrouble: (reason: string) => void) {
+  constructor(folder: StateFolder, writes: Pick<StateWrites, 'attempt'>, onUnreadable: (reason: string) => void) {
     this.#folder = folder;
-    this.#onTrouble = onTrouble;
+    this.#writes = writes;
+    this.#onUnreadable = onUnreadable;
     this.#current = { leases: this.#load('leases', isLease), totpSteps: this.#load('totpSteps', isTotpStep) };
   }
 
@@ -37,13 +39,10 @@ export class PersistedMemory {
   }
 
   #write(field: keyof typeof FILES): void {
-    try {
-      this.#folder.write(FILES[field], `${JSON.stringify({ formatVersion: 1, [field]: this.#current[field] })}\n`);
-      this.#failing = false;
-    } catch (error) {
-      if (!this.#failing) this.#onTrouble(messageOf(error));
-      this.#failing = true;
-    }
+    const file = FILES[field];
+    this.#writes.attempt(file, () =>
+      this.#folder.write(file, `${JSON.stringify({ formatVersion: 1, [field]: this.#current[field] })}\n`),
+    );
   }
 
   #load<T>(field: keyof typeof FILES, isEntry: (value: unknown) => value is T): readonly T[] {
@@ -52,7 +51,7 @@ export class PersistedMemory {
       return text === undefined ? [] : entriesOf(JSON.parse(text), field, isEntry);
     } catch (error) {
       // Comforts only: starting without them is better than not starting. One-time codes expire in two minutes.
-      this.#onTrouble(messageOf(error));
+      this.#onUnreadable(messageOf(error));
       return [];
     }
   }

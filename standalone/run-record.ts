@@ -10,7 +10,7 @@ export interface RunRecord {
   readonly dataPlane: ProcessIdentity | null;
 }
 
-const FILE = 'run.json';
+export const RUN_RECORD_FILE = 'run.json';
 
 /** The record of the present run in the state folder, kept up to date before each step. */
 export class RunRecorder {
@@ -23,7 +23,7 @@ export class RunRecorder {
 
   set(change: Partial<Pick<RunRecord, 'network' | 'dataPlane'>>): void {
     const next = { ...this.#record, ...change };
-    this.#folder.write(FILE, `${JSON.stringify(next)}\n`);
+    this.#folder.write(RUN_RECORD_FILE, `${JSON.stringify(next)}\n`);
     this.#record = next;
   }
 
@@ -34,12 +34,12 @@ export class RunRecorder {
 
 /** After everything it names has been undone. */
 export function forgetRecord(folder: StateFolder): void {
-  folder.remove(FILE);
+  folder.remove(RUN_RECORD_FILE);
 }
 
 /** What the last run left behind; null after an orderly end. `unreadable`: there is a record, but not a whole one. */
 export function leftRecord(folder: StateFolder): RunRecord | null | 'unreadable' {
-  const text = folder.read(FILE);
+  const text = folder.read(RUN_RECORD_FILE);
   if (text === undefined) return null;
   try {
     const record: unknown = JSON.parse(text);

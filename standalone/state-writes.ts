@@ -5,28 +5,44 @@ import type { Logger } from '../dataplane/io/logger.ts';
  * it is said when it begins and when it is over, and `trouble` holds it for the status meanwhile.
  */
 export class StateWrites {
-  readonly #log: Logger;
+  readonly #log: Pick<Logger, 'error' | 'info'>;
+  /** By file, what has not been written yet. */
+  readonly #owed = new Map<string, () => void>();
   #trouble: string | null = null;
 
-  constructor(log: Logger) {
+  constructor(log: Pick<Logger, 'error' | 'info'>) {
     this.#log = log;
   }
 
-  /** What went wrong with the last write; null when nothing did. */
+  /** What went wrong with the last write that failed; null when none is owed. */
   get trouble(): string | null {
     return this.#trouble;
   }
 
-  attempt(write: () => void): void {
+  /**
+   * Writes a file, and after it those that are owed. Only when none is left is the trouble over: on a disk that is nearly
+   * full a short file finds room and a long one does not.
+   */
+  attempt(file: string, write: () => void): void {
+    this.#owed.delete(file);
+    if (!this.#try(file, write)) return;
+    for (const [name, owed] of this.#owed) this.#try(name, owed);
+    if (this.#owed.size > 0) return;
+    if (this.#trouble !== null) this.#log.info('The state folder can be written again');
+    this.#trouble = null;
+  }
+
+  #try(file: string, write: () => void): boolean {
     try {
       write();
+      this.#owed.delete(file);
+      return true;
     } catch (error) {
       const reason = error instanceof Error ? error.message : String(error);
       if (this.#trouble === null) this.#log.error({ cause: reason }, 'The state folder could not be written');
       this.#trouble = reason;
-      return;
+      this.#owed.set(file, write);
+      return false;
     }
-    if (this.#trouble !== null) this.#log.info('The state folder can be written again');
-    this.#trouble = null;
   }
 }

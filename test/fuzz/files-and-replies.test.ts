@@ -149,7 +149,7 @@ const TARGETS: readonly FuzzTarget[] = [
     feed(input, reached) {
       for (const file of ['leases.json', 'used-codes.json']) writeFileSync(join(state.path, file), input);
       let trouble = '';
-      const { current } = new PersistedMemory(state, (reason) => (trouble = reason));
+      const { current } = new PersistedMemory(state, { attempt: assert.fail }, (reason) => (trouble = reason));
       if (trouble !== '') reached('refused');
       const world = new SimulatedWorld({ memory: current });
       world.feed({ kind: 'deadline' });

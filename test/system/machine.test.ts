@@ -385,7 +385,7 @@ test('a full disk is reported and cuts nobody off', { skip }, async (t) => {
     await client.connected();
     assert.ok(namespace.ping(TARGETS.vpc));
   }
-  await gateway.log.waitFor(/could not be stored/);
+  await gateway.log.waitFor(/The state folder could not be written/);
   assert.equal(await gateway.stop(), 0);
 });
 

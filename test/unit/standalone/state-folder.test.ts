@@ -4,10 +4,10 @@ import { spawn } from 'node:child_process';
 import {
   chmodSync,
   chownSync,
-  existsSync,
   mkdirSync,
   readdirSync,
   readFileSync,
+  rmdirSync,
   statSync,
   symlinkSync,
   writeFileSync,
@@ -18,6 +18,7 @@ import { join } from 'node:path';
 import { test, type TestContext } from 'node:test';
 import { LOCK_FILE, StateFolder, writeFileAtomic } from '../../../standalone/state-folder.ts';
 import { StateLock } from '../../../standalone/state-lock.ts';
+import { StateWrites } from '../../../standalone/state-writes.ts';
 import { isAlive, processIdentity } from '../../../standalone/process-identity.ts';
 import { leftRecord, RunRecorder } from '../../../standalone/run-record.ts';
 import { PersistedMemory } from '../../../standalone/persisted-memory.ts';
@@ -165,7 +166,7 @@ test('a record of the wrong shape is a damaged one', (t) => {
   }
 });
 
-test('memory survives a restart; damaged, it is given up; unwritable, it is reported once', (t) => {
+test('memory survives a restart; damaged, it is given up', (t) => {
   const folder = StateFolder.create(temporary(t));
   const memory = {
     leases: [{ identity: 'alice', address: '10.77.0.2', freedAt: null }],
@@ -173,29 +174,50 @@ test('memory survives a restart; damaged, it is given up; unwritable, it is repo
   };
   const troubles: string[] = [];
   const report = (reason: string): unknown => troubles.push(reason);
-  const first = new PersistedMemory(folder, report);
+  const first = new PersistedMemory(folder, writesOf(assert.fail), report);
   first.keepLeases(memory.leases);
   first.keepCodes(memory.totpSteps);
-  assert.deepEqual(new PersistedMemory(folder, report).current, memory);
+  const again = (): PersistedMemory => new PersistedMemory(folder, writesOf(assert.fail), report);
+  assert.deepEqual(again().current, memory);
   assert.deepEqual(troubles, []);
   writeFileSync(folder.pathOf('leases.json'), 'not json');
-  assert.deepEqual(new PersistedMemory(folder, report).current, { ...memory, leases: [] });
+  assert.deepEqual(again().current, { ...memory, leases: [] });
   assert.equal(troubles.length, 1);
+});
 
-  const kept = new PersistedMemory(StateFolder.create(join(folder.path, 'sub')), report);
-  mkdirSync(folder.pathOf('sub', 'leases.json'));
-  kept.keepLeases(memory.leases);
-  kept.keepLeases(memory.leases);
-  assert.equal(troubles.length, 2);
-  assert.deepEqual(kept.current.leases, memory.leases);
-  assert.equal(existsSync(folder.pathOf('sub', 'leases.json')), true);
+test('trouble with writing is said when it begins and when everything has been written', (t) => {
+  const folder = StateFolder.create(temporary(t));
+  const said: string[] = [];
+  const writes = writesOf((text) => said.push(text));
+  const memory = new PersistedMemory(folder, writes, assert.fail);
+  const leases = [{ identity: 'alice', address: '10.77.0.2', freedAt: null }];
+  mkdirSync(folder.pathOf('leases.json'));
+  for (let step = 1; step <= 3; step += 1) {
+    memory.keepLeases(leases);
+    memory.keepCodes([{ user: 'alice', step }]);
+    writes.attempt('other', () => undefined);
+    assert.deepEqual(said, ['The state folder could not be written']);
+    assert.match(writes.trouble ?? '', /EISDIR/);
+  }
+  assert.deepEqual(memory.current.leases, leases);
+
+  rmdirSync(folder.pathOf('leases.json'));
+  memory.keepCodes([]);
+  assert.deepEqual(said.splice(0), ['The state folder could not be written', 'The state folder can be written again']);
+  assert.equal(writes.trouble, null);
+  assert.deepEqual(new PersistedMemory(folder, writes, assert.fail).current.leases, leases, 'what was owed is written');
 });
 
 test('a data plane that talks nonsense leaves nothing that its successor could not start with', (t) => {
-  const memory = new PersistedMemory(StateFolder.create(temporary(t)), assert.fail);
+  const memory = new PersistedMemory(StateFolder.create(temporary(t)), writesOf(assert.fail), assert.fail);
   memory.keepLeases(7 as never);
   memory.keepCodes(null as never);
   assert.deepEqual(memory.current, { leases: [], totpSteps: [] });
   memory.keepCodes([null, { user: 'alice', step: 1 }, { user: 'bob' }] as never);
   assert.deepEqual(memory.current.totpSteps, [{ user: 'alice', step: 1 }]);
 });
+
+function writesOf(say: (text: string) => unknown): StateWrites {
+  const log = (...line: readonly unknown[]): void => void say(String(line.at(-1)));
+  return new StateWrites({ error: log, info: log });
+}
