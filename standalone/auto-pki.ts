@@ -33,7 +33,7 @@ export class AutoPki {
   /** `tls.crt`, `tls.key` and `ca.crt`, as a Secret would hold them. */
   async serverSecret(namespace: string, secret: string, commonName: string): Promise<ReadonlyMap<string, Uint8Array>> {
     const authority = await this.#authority(namespace, secret);
-    const server = await this.#issued([namespace, secret, 'server.pem'], () =>
+    const server = await this.#issued([namespace, secret, 'server.pem'], authority, () =>
       issueServerCertificate(authority, { commonName, names: [], now: this.#now() }),
     );
     return bytesOf({
@@ -41,6 +41,24 @@ export class AutoPki {
       'tls.key': server.keyPem,
       'ca.crt': authority.certificatePem,
     });
+  }
+
+  /**
+   * Likewise, for a gateway that runs with `made`: clients know its CA, so there must be no other.
+   *
+   * @throws TerminalError when its CA is not in the state folder any more
+   */
+  async renewedServerSecret(
+    namespace: string,
+    secret: string,
+    commonName: string,
+    made: ReadonlyMap<string, Uint8Array>,
+  ): Promise<ReadonlyMap<string, Uint8Array>> {
+    const path = [namespace, secret, 'ca.pem'];
+    const stored = this.#read(path);
+    if (stored === undefined || pairOf(stored, path).certificatePem !== textIn(made, 'ca.crt'))
+      throw new TerminalError(`pki/${path.join('/')} in the state folder is not the CA that clients know`);
+    return this.serverSecret(namespace, secret, commonName);
   }
 
   /** The CA that client certificates of this Secret are verified against, under the key the endpoint names. */
@@ -62,12 +80,17 @@ export class AutoPki {
     return bytesOf({ [name]: text });
   }
 
-  /** The certificate of a client, the same each time. @throws TerminalError when the CA is not one of ours */
+  /**
+   * The certificate of a client, the same each time until its last 30 days; from then on another, with another key. The
+   * old one stays good until it ends.
+   *
+   * @throws TerminalError when the CA is not one of ours
+   */
   async clientCertificate(namespace: string, secret: string, commonName: string): Promise<IssuedCertificate> {
     if (this.#read([namespace, secret, 'ca.pem']) === undefined)
       throw new TerminalError(`The client CA ${namespace}/${secret} was not made by --auto-pki`);
     const authority = await this.#authority(namespace, secret);
-    return this.#issued([namespace, secret, 'clients', `${fileNameOf(commonName)}.pem`], () =>
+    return this.#issued([namespace, secret, 'clients', `${fileNameOf(commonName)}.pem`], authority, () =>
       issueClientCertificate(authority, { commonName, now: this.#now() }),
     );
   }
@@ -82,12 +105,15 @@ export class AutoPki {
   }
 
   /** The stored pair; a new one when there is none or it ends soon. */
-  async #issued(path: readonly string[], issue: () => Promise<IssuedCertificate>): Promise<IssuedCertificate> {
+  async #issued(
+    path: readonly string[],
+    authority: IssuedCertificate,
+    issue: () => Promise<IssuedCertificate>,
+  ): Promise<IssuedCertificate> {
     const stored = this.#read(path);
     if (stored !== undefined) {
       const pair = pairOf(stored, path);
-      if (new X509Certificate(pair.certificatePem).validToDate.getTime() - this.#now().getTime() > RENEW_BEFORE_MS)
-        return pair;
+      if (renewalTime(pair.certificatePem, authority.certificatePem) > this.#now().getTime()) return pair;
     }
     const pair = await issue();
     this.#write(path, textOf(pair));
@@ -106,6 +132,14 @@ export class AutoPki {
   }
 }
 
+/** Milliseconds since 1970; infinite for a certificate that ends with its CA, which no other of it would outlive. */
+export function renewalTime(certificatePem: string, authorityPem: string): number {
+  const [end, authorityEnd] = [certificatePem, authorityPem].map((pem) =>
+    new X509Certificate(pem).validToDate.getTime(),
+  );
+  return end < authorityEnd ? end - RENEW_BEFORE_MS : Number.POSITIVE_INFINITY;
+}
+
 /** The key of a Secret that holds a control wrap's key. */
 export const WRAP_KEYS = {
   TlsAuth: 'tls-auth.key',
@@ -115,6 +149,10 @@ export const WRAP_KEYS = {
 
 function bytesOf(texts: Readonly<Record<string, string>>): ReadonlyMap<string, Uint8Array> {
   return new Map(Object.entries(texts).map(([key, text]) => [key, Buffer.from(text, 'utf8')]));
+}
+
+function textIn(data: ReadonlyMap<string, Uint8Array>, key: string): string {
+  return Buffer.from(data.get(key) ?? []).toString('utf8');
 }
 
 /** Certificate and key in one file: a crash between two files can't leave a pair that does not match. */

@@ -7,7 +7,7 @@ import type { TargetNetwork } from '../api/v1alpha1/generated/target-network.ts'
 import type { Quotas } from '../operator/endpoint/checks/quotas.ts';
 import { compileSet } from '../operator/endpoint/compile-set.ts';
 import type { Rollout, StatusMap } from '../operator/endpoint/compile-types.ts';
-import type { AutoPki } from './auto-pki.ts';
+import { renewalTime, type AutoPki } from './auto-pki.ts';
 import { checkManifests, lookupIn, type CheckedManifests } from './check-manifests.ts';
 import type { ClientConfigSource } from './client-config-source.ts';
 import { hasErrors, sortFindings, type Finding } from './findings.ts';
@@ -39,6 +39,8 @@ export interface ServedSet {
   readonly targetNetwork: TargetNetwork;
   readonly clientConfig: ClientConfigSource;
   readonly warnings: readonly Finding[];
+  /** When to read it again to renew a certificate made by auto PKI, in milliseconds since 1970; infinite for never. */
+  readonly renewsAt: number;
   /** Statuses as of a state of the data plane. */
   readonly statuses: (rollout: Rollout, previous: StatusMap, now: number) => StatusMap;
 }
@@ -74,6 +76,11 @@ export async function readGatewaySet(
   const served = selectServed(checked, options, running, findings);
   // Certificates for Secrets named for the first time; the facts about them need a second look.
   if (served !== null && (await makeMissingSecrets(options, checked.set, served.endpoint))) checked = check();
+  if (running !== null && served !== null && running.renewsAt <= now) {
+    const failure = await renewServerSecret(options, checked.set, served.endpoint);
+    if (failure === null) checked = check();
+    else findings.push(failure);
+  }
   findings.push(...checked.findings);
   if (served !== null && running !== null) findings.push(...transitionFindings(options, checked.set, running, served));
   const set = served === null ? null : assemble(options, checked, served, now, findings);
@@ -187,6 +194,27 @@ async function makeMissingSecrets(
   return made.size > 0;
 }
 
+/** @returns a warning when it has to wait; the certificate that holds goes on meanwhile. */
+async function renewServerSecret(
+  { autoPki, madeSecrets }: GatewaySetOptions,
+  manifests: ManifestSet,
+  endpoint: ClientVpnEndpoint,
+): Promise<Finding | null> {
+  const { namespace, name } = endpoint.metadata;
+  const secret = endpoint.spec.serverCertificate.secretRef.name;
+  const key = `Secret/${namespace}/${secret}`;
+  const made = madeSecrets.get(key);
+  const document = documentOf(manifests, endpoint);
+  if (autoPki === null || made === undefined || manifests.coreObjects.has(key) || document === undefined) return null;
+  try {
+    madeSecrets.set(key, new Map([...made, ...(await autoPki.renewedServerSecret(namespace, secret, name, made))]));
+    return null;
+  } catch (error) {
+    const message = `the certificate could not be renewed: ${error instanceof Error ? error.message : String(error)}`;
+    return { ...findingAt(document, ['spec', 'serverCertificate', 'secretRef', 'name'], message), severity: 'warning' };
+  }
+}
+
 function previousSnapshots(running: ServedSet | null): ReadonlyMap<string, EndpointSnapshot> {
   return running === null ? new Map() : new Map([[keyOf(running.endpoint), running.config.snapshot]]);
 }
@@ -227,6 +255,11 @@ function assemble(
     config: { snapshot, targetNetwork: name, secrets: { ...reading.material, authTokenKey: options.authTokenKey } },
     endpoint,
     targetNetwork,
+    renewsAt: manifests.coreObjects.has(
+      `Secret/${endpoint.metadata.namespace}/${endpoint.spec.serverCertificate.secretRef.name}`,
+    )
+      ? Number.POSITIVE_INFINITY
+      : renewalTime(reading.material.serverCertificatePem, reading.serverCaPem),
     clientConfig: clientConfigOf(served, reading.material.controlWrapKey, reading.serverCaPem, manifests),
     statuses: (rollout, previousStatuses, at) => {
       const { resources } = manifests;

@@ -75,6 +75,8 @@ export class Gateway {
   #watch: ManifestWatch | undefined;
   #network: NetworkWatch | undefined;
   #isReady = false;
+  /** Of a certificate, as `performance.now` has it. */
+  #nextRenewalMs = 0;
   /** Files changed while the first set was being set up. */
   #missedEdit = false;
   #stopping = false;
@@ -102,7 +104,11 @@ export class Gateway {
     const recovered = await recoverLastRun(folder);
     if (recovered !== null) log.info({ recovered }, 'Cleaned up after a run that was killed');
     this.#setOptions = await this.#prepareSetOptions();
-    const watch = new ManifestWatch({ paths: this.#options.manifests, onChange: () => this.#reload() });
+    const watch = new ManifestWatch({
+      paths: this.#options.manifests,
+      onChange: () => this.#reload(),
+      isDue: () => this.#isRenewalDue(),
+    });
     this.#watch = watch;
     await watch.start();
     const set = await this.#readFirstSet(this.#setOptions);
@@ -272,6 +278,13 @@ export class Gateway {
     this.#keepClientConfig(set);
   }
 
+  #isRenewalDue(): boolean {
+    if (!this.#isReady || Date.now() < (this.#running?.set.renewsAt ?? Number.POSITIVE_INFINITY)) return false;
+    if (performance.now() < this.#nextRenewalMs) return false;
+    this.#nextRenewalMs = performance.now() + RENEWAL_RETRY_MS;
+    return true;
+  }
+
   #refuse(findings: readonly string[]): void {
     this.#judged({ time: new Date().toISOString(), findings });
     this.#parts.log.error({ findings }, 'Refused the edited manifests; the last good state holds');
@@ -354,3 +367,5 @@ function messageOf(error: unknown): string {
 
 const KEY_FILE = 'auth-token.key';
 const KEY_BYTES = 32;
+/** While the manifests are refused or the state folder is full. */
+const RENEWAL_RETRY_MS = 3_600_000;

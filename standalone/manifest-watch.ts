@@ -7,6 +7,8 @@ export interface ManifestWatchOptions {
   readonly paths: readonly string[];
   /** Called with the set at rest and changed since the last call; the next call waits for this one. */
   readonly onChange: () => Promise<void>;
+  /** Whether the set is to be taken although no file has changed; asked with each poll. */
+  readonly isDue?: () => boolean;
   /** How long nothing must change before the set is taken. */
   readonly restMs?: number;
   /** Notifications don't cover links to elsewhere, and network file systems send none. */
@@ -27,8 +29,8 @@ export class ManifestWatch {
   #closed = false;
 
   constructor(options: ManifestWatchOptions) {
-    this.#options = { restMs: 50, pollMs: 1_000, ...options };
-    this.#poll = setInterval(() => this.look(), this.#options.pollMs);
+    this.#options = { restMs: 50, pollMs: 1_000, isDue: () => false, ...options };
+    this.#poll = setInterval(() => this.look(this.#options.isDue() ? 'forget' : 'compare'), this.#options.pollMs);
   }
 
   /** Remembers the present state as known and starts. To be awaited before the files are read for the first time. */

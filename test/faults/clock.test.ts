@@ -1,12 +1,13 @@
 import assert from 'node:assert/strict';
 import { execFileSync } from 'node:child_process';
-import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { delimiter, join } from 'node:path';
 import { describe, test, type TestContext } from 'node:test';
 import { fileURLToPath } from 'node:url';
 import { CLIENT_AUTH, mint } from '../support/certificates.ts';
 import { endpoint, rule, secret, targetNetwork, users, yamlOf } from '../support/manifests.ts';
+import { METRICS_LISTEN, metricValue } from '../support/metrics.ts';
 import { TARGETS } from '../support/netns.ts';
 import { skipWithoutNamespaces } from '../support/requirements.ts';
 import { totpCode } from '../support/totp.ts';
@@ -85,6 +86,29 @@ describe('clock', { concurrency: 2 }, () => {
       },
     );
   }
+
+  test('a server certificate that auto PKI made is renewed without a restart', { skip }, async (t) => {
+    const clock = steppedClock(t);
+    const world = await World.create(t, {
+      environment: clock.environment,
+      options: ['--metrics-listen', METRICS_LISTEN],
+    });
+    await world.connect();
+    const [before] = world.gateway.connections();
+    const days = (): number => metricValue(world.lab, 'clientvpn_server_certificate_days_to_expiry');
+    const authority = readFileSync(join(world.gateway.stateDir, 'pki', 'default', 'server', 'ca.pem'), 'utf8');
+    const from = world.gateway.log.mark();
+    clock.step(800 * DAY_S);
+    await world.gateway.log.waitFor(/"msg":"Applied"/, { from });
+    await waitFor('the new certificate', () => Math.round(days()) === 825);
+    assert.equal(readFileSync(join(world.gateway.stateDir, 'pki', 'default', 'server', 'ca.pem'), 'utf8'), authority);
+    assert.ok(world.lab.client().ping(TARGETS.vpc));
+    const active = world.gateway.connections().filter(({ status }) => status === 'active');
+    assert.deepEqual(
+      active.map(({ connectionId }) => connectionId),
+      [before?.connectionId],
+    );
+  });
 
   test('codes follow the clock, and a jump back locks nobody out', { skip }, async (t) => {
     const clock = steppedClock(t);

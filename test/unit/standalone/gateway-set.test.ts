@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { X509Certificate } from 'node:crypto';
-import { mkdtempDisposableSync, statSync, writeFileSync } from 'node:fs';
+import { existsSync, mkdtempDisposableSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { test, type TestContext } from 'node:test';
@@ -85,6 +85,32 @@ test('a server certificate that ends soon is made anew by the same CA', async (t
   const after = await readGatewaySet({ ...set.options, autoPki, madeSecrets: new Map() }, null, later);
   assert.notEqual(after.set?.config.secrets.serverCertificatePem, before.config.secrets.serverCertificatePem);
   assert.equal(after.set?.clientConfig.serverCaPem, before.clientConfig.serverCaPem);
+});
+
+test('a running gateway renews its server certificate by the same CA, or says why it goes on with the old', async (t) => {
+  const set = bench(t);
+  set.write(endpoint(), targetNetwork());
+  const before = await set.read();
+  assert.equal(Math.round((before.renewsAt - NOW) / 86_400_000), 795);
+  const autoPki = new AutoPki(set.folder, () => new Date(before.renewsAt));
+  const renew = async (): Promise<ServedSet> => {
+    const { set: renewed, findings } = await readGatewaySet({ ...set.options, autoPki }, before, before.renewsAt);
+    assert.ok(renewed !== null, findings.map(formatFinding).join('\n'));
+    return renewed;
+  };
+  const authority = set.folder.pathOf('pki', 'default', 'server', 'ca.pem');
+  const text = readFileSync(authority, 'utf8');
+  rmSync(authority);
+  const kept = await renew();
+  assert.equal(kept.config.secrets.serverCertificatePem, before.config.secrets.serverCertificatePem);
+  assert.match(kept.warnings.map(formatFinding).join('\n'), /could not be renewed: .*not the CA that clients know/);
+  assert.equal(existsSync(authority), false, 'no other CA is made');
+
+  writeFileSync(authority, text);
+  const after = await renew();
+  assert.notEqual(after.config.secrets.serverCertificatePem, before.config.secrets.serverCertificatePem);
+  assert.equal(after.clientConfig.serverCaPem, before.clientConfig.serverCaPem);
+  assert.ok(after.renewsAt > before.renewsAt);
 });
 
 test('without auto PKI a missing Secret is an error with file and line', async (t) => {
