@@ -1,12 +1,15 @@
 import assert from 'node:assert/strict';
-import { writeFileSync } from 'node:fs';
+import { spawnSync } from 'node:child_process';
+import { readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { test } from 'node:test';
 import { gzipSync } from 'node:zlib';
 import { CLIENT_AUTH, mint, pem, revocationListDer } from '../support/certificates.ts';
 import { endpoint, rule, secret, targetNetwork, yamlOf } from '../support/manifests.ts';
 import { METRICS_LISTEN, metricValue } from '../support/metrics.ts';
+import { TARGETS } from '../support/netns.ts';
 import { skipWithoutNamespaces } from '../support/requirements.ts';
+import { ROOT } from '../support/source-tree.ts';
 import { World } from '../support/world.ts';
 
 const skip = skipWithoutNamespaces();
@@ -59,6 +62,29 @@ test('[C93] [C94] [C95] a revocation list is read from Secrets and ConfigMaps in
   assert.equal(world.gateway.status().refused, null);
   const days = (Date.UTC(2040, 11, 31) - Date.now()) / 86_400_000;
   assert.equal(Math.round(metricValue(world.lab, 'clientvpn_crl_days_to_expiry')), Math.round(days));
+});
+
+test('one laptop is revoked with the CA that auto PKI made, as docs/operations.md says', { skip }, async (t) => {
+  const listed = { clientCertificateRevocationList: { source: { configMapRef: { name: NAME } } } };
+  const world = await World.create(t, { clients: 2 });
+  const lost = await world.connect();
+  await world.connect({ index: 1 });
+  const text = readFileSync(join(ROOT, 'docs', 'operations.md'), 'utf8');
+  const commands = /```sh\n(cd \/var\/lib\/clientvpn\/pki[^]*?)```/.exec(text)?.[1] ?? '';
+  const folder = join(world.gateway.stateDir, 'pki', 'default', 'clients');
+  const here = commands.replace(/^cd .*$/m, `cd ${folder}`).replaceAll('clients/laptop.pem', 'clients/client-1.pem');
+  const { status, stderr } = spawnSync('sh', ['-euc', here], { encoding: 'utf8' });
+  assert.equal(status, 0, stderr);
+  const list = readFileSync(join(folder, 'crl.pem'), 'utf8');
+  const from = lost.log.mark();
+  await world.gateway.apply(
+    'endpoint.yaml',
+    yamlOf(endpoint({ spec: listed }), targetNetwork(), object('ConfigMap', { data: { 'crl.pem': list } })),
+  );
+  await lost.log.waitFor(/certificate revoked/, { from });
+  assert.match(await world.client().refused(), /certificate not accepted/);
+  assert.ok(world.lab.client(1).ping(TARGETS.vpc));
+  assert.equal(world.gateway.connections().filter(({ status: its }) => its === 'active').length, 1);
 });
 
 type Form = (der: Buffer) => Readonly<Record<string, unknown>>;
