@@ -1,6 +1,7 @@
 # docker build -t clientvpn .
 # The image holds Node, the compiled program with its addons, nft, and no shell. `make image` makes the same one without
 # Docker. As it is, it runs the command line: docker run --rm -v "$PWD:/m:ro" clientvpn validate --manifests /m
+# To run a gateway with it: docs/operations.md.
 FROM debian:12-slim AS build
 RUN apt-get update \
  && apt-get install -y --no-install-recommends ca-certificates g++ make nftables npm python3 \
