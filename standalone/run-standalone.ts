@@ -26,7 +26,7 @@ export async function runStandalone(options: StandaloneOptions): Promise<number>
   // A reader that stops reading must not stop the gateway: the sink drops and counts.
   const output = openLogOutput((reason) => {
     sink.redirect(output.stream);
-    log.warn({ reason }, 'The log goes straight to the terminal: while that is held, the gateway stands still');
+    log.warn({ cause: reason }, 'The log goes straight to the terminal: while that is held, the gateway stands still');
   });
   const sink = new LogSink(output.stream);
   const log = createLogger({ level: options.logLevel, sink });
@@ -114,8 +114,8 @@ function reportRefusal(error: unknown): boolean {
 
 /** No more of it: what else hangs on an error, a cause or an input, might be secret. */
 function faultOf(error: unknown): Readonly<Record<string, unknown>> {
-  if (!(error instanceof Error)) return { name: 'Error', reason: String(error) };
-  return { name: error.name, reason: error.message, stack: error.stack };
+  if (!(error instanceof Error)) return { name: 'Error', cause: String(error) };
+  return { name: error.name, cause: error.message, stack: error.stack };
 }
 
 /** Ours for people, and what the system says: a full disk, a missing right. Anything else is a fault of ours. */

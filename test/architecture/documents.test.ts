@@ -67,7 +67,9 @@ test('commands that a document names run as they stand there: options are known,
   const help = new Map<string, string>();
   const wrong = ['README.md', ...listFiles(['docs', 'examples'], '.md')].flatMap((path) => {
     const code = [...textOf(path).matchAll(/`+([^`]+)`+/g)].map(([, text = '']) => text.replaceAll('\\\n', ' '));
-    const commands = code.flatMap((text) => [...text.matchAll(/(?:^|[\s/])clientvpn +([a-z-]+)(.*)/gm)]);
+    const commands = code.flatMap((text) => [
+      ...text.matchAll(/(?<!--name |exec )(?<=^|[\s/])clientvpn +(?!clientvpn )([a-z-]+)(.*)/gm),
+    ]);
     return commands.flatMap(([line, command = '', rest = '']) => {
       const known = help.get(command) ?? helpOf(command);
       help.set(command, known);

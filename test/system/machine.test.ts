@@ -1,75 +1,26 @@
 // What a gateway does to the machine it runs on, and what is left of it afterwards.
 import assert from 'node:assert/strict';
 import { execFileSync, spawnSync } from 'node:child_process';
-import {
-  existsSync,
-  mkdirSync,
-  mkdtempSync,
-  readFileSync,
-  rmdirSync,
-  statSync,
-  symlinkSync,
-  writeFileSync,
-} from 'node:fs';
+import { existsSync, mkdirSync, mkdtempSync, rmdirSync, symlinkSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { test, type TestContext } from 'node:test';
+import { test } from 'node:test';
 import { gatewayNames } from '../../dataplane/net-setup/gateway-names.ts';
 import { processIdentity } from '../../standalone/process-identity.ts';
 import { runAsNobody } from '../support/as-nobody.ts';
 import { Gateway } from '../support/gateway.ts';
+import { connected, dataPlanePid, lab, MANIFESTS, running } from '../support/lone-gateway.ts';
 import { machineState } from '../support/machine-state.ts';
 import { endpoint, route, rule, targetNetwork, yamlOf } from '../support/manifests.ts';
-import { Lab, TARGETS, type Namespace } from '../support/netns.ts';
+import { TARGETS, type Namespace } from '../support/netns.ts';
 import { skipWithoutNamespaces } from '../support/requirements.ts';
 import { StockClient } from '../support/stock-client.ts';
 import { waitFor } from '../support/wait.ts';
 
 const skip = skipWithoutNamespaces();
-/** TUNSETIFF for one more queue of a multi-queue TUN with virtio-net headers. */
-const ATTACH_QUEUE =
-  'open(F, "+<", "/dev/net/tun") && ioctl(F, 0x400454ca, pack("a16 S x22", $ARGV[0], 0x5101)) or die "$!\\n"';
-const MANIFESTS = { 'all.yaml': yamlOf(endpoint(), targetNetwork(), rule('192.168.0.0/24')) };
-
-function lab(t: TestContext, clients = 1): Lab {
-  const made = new Lab({ clients });
-  t.after(() => made[Symbol.dispose]());
-  return made;
-}
-
-async function running(t: TestContext, options: ConstructorParameters<typeof Gateway>[0]): Promise<Gateway> {
-  const gateway = new Gateway(options);
-  // Before the lab goes: handlers run in the order in which they were added.
-  t.after(async () => {
-    if (!(t as TestContext & { readonly passed: boolean }).passed) console.log(gateway.log.lines.slice(-40).join('\n'));
-    gateway.signal('SIGKILL');
-    await gateway.exited();
-  });
-  await gateway.start();
-  return gateway;
-}
-
-async function connected(gateway: Gateway, lab: Lab, index = 0): Promise<StockClient> {
-  const profile = gateway.clientConfig({ client: `client-${index + 1}` });
-  const client = new StockClient({ namespace: lab.client(index), folder: lab.folder, name: `c${index}`, profile });
-  return client.connected();
-}
 
 function forwards(namespace: Namespace, name: string): boolean {
   return namespace.must('cat', `/proc/sys/net/ipv4/conf/${name}/forwarding`).trim() === '1';
-}
-
-function dataPlanePid(gateway: Gateway): number {
-  const record = JSON.parse(readFileSync(join(gateway.stateDir, 'run.json'), 'utf8')) as {
-    readonly dataPlane: { readonly pid: number };
-  };
-  return record.dataPlane.pid;
-}
-
-function standingOf(pid: number): { readonly parent: number; readonly terminal: number } {
-  const stat = readFileSync(`/proc/${pid}/stat`, 'latin1');
-  const fields = stat.slice(stat.lastIndexOf(')') + 2).split(' ');
-  return { parent: Number(fields[1]), terminal: Number(fields[4]) };
 }
 
 for (const signal of ['SIGTERM', 'SIGINT'] as const) {
@@ -120,8 +71,8 @@ for (const { when, plant } of [
     assert.equal(await gateway.exited(), 1);
     const faults = gateway.log.lines.filter((line) => line.startsWith('{"level":"fatal"'));
     assert.equal(faults.length, 1, gateway.log.lines.join('\n'));
-    const { name, reason, stack, msg } = JSON.parse(faults[0] ?? '') as Readonly<Record<string, string>>;
-    assert.deepEqual({ name, reason, msg }, { name: 'RangeError', reason: 'planted', msg: 'Gateway failed' });
+    const { name, cause, stack, msg } = JSON.parse(faults[0] ?? '') as Readonly<Record<string, string>>;
+    assert.deepEqual({ name, cause, msg }, { name: 'RangeError', cause: 'planted', msg: 'Gateway failed' });
     assert.match(stack ?? '', /^RangeError: planted\n +at /);
     assert.doesNotMatch(gateway.log.lines.join('\n'), /PRIVATE KEY|OpenVPN Static key/);
     assert.deepEqual(machineState(world.gateway), before);
@@ -301,69 +252,6 @@ test('rules that somebody flushed and a TUN that somebody removed come back', { 
   assert.equal(await gateway.stop(), 0);
   // Interfaces keep their numbers; a replaced TUN has used one up, which `before` can't show.
   assert.deepEqual(machineState(world.gateway), before);
-});
-
-test('the data plane has no user, capability or privilege left', { skip }, async (t) => {
-  const world = lab(t);
-  const gateway = await running(t, { lab: world, manifests: MANIFESTS });
-  const status = readFileSync(`/proc/${dataPlanePid(gateway)}/status`, 'utf8');
-  assert.match(status, /^Uid:\t65532\t65532\t65532\t65532$/m);
-  assert.match(status, /^Gid:\t65532\t65532\t65532\t65532$/m);
-  assert.match(status, /^Groups:\t *$/m);
-  for (const set of ['CapInh', 'CapPrm', 'CapEff', 'CapBnd', 'CapAmb'])
-    assert.match(status, new RegExp(`^${set}:\t0+$`, 'm'));
-  assert.match(status, /^NoNewPrivs:\t1$/m);
-  assert.match(status, /^NSpid:\t\d+\t1$/m, 'it sees no other process');
-});
-
-test('the data plane has no terminal, also where its parent has one', { skip }, async (t) => {
-  const through = ['sh', '-c', 'exec script --quiet --return --command "$*" /dev/null', 'sh'];
-  const gateway = await running(t, { lab: lab(t), manifests: MANIFESTS, through });
-  const child = dataPlanePid(gateway);
-  const { parent, terminal } = standingOf(child);
-  try {
-    assert.equal(terminal, 0);
-    assert.notEqual(standingOf(parent).terminal, 0);
-  } finally {
-    process.kill(parent, 'SIGTERM');
-  }
-  assert.equal(await gateway.exited(), 0);
-});
-
-test('nobody but root can attach to the TUN, even where everybody may open the device', { skip }, async (t) => {
-  const world = lab(t);
-  const gateway = await running(t, { lab: world, manifests: MANIFESTS });
-  const { tun } = gatewayNames(gateway.stateDir);
-  world.gateway.ip('tuntap add dev free0 mode tun multi_queue vnet_hdr');
-  const device = join(world.folder, 'tun');
-  execFileSync('mknod', ['-m', '666', device, 'c', '10', '200']);
-  const withDevice = ['--mount', 'sh', '-c', `mount --bind ${device} /dev/net/tun && exec "$0" "$@"`];
-  const asNobody = ['setpriv', '--reuid=65534', '--regid=65534', '--clear-groups', '--bounding-set=-all'];
-  const attach = (name: string): string =>
-    world.gateway.run('unshare', ...withDevice, ...asNobody, 'perl', '-e', ATTACH_QUEUE, name).stderr;
-  assert.match(attach(tun), /Operation not permitted/);
-  assert.equal(attach('free0'), '', 'one without an owner takes anybody');
-});
-
-test('nobody but root can read the memory of the two processes, and no core dump holds it', { skip }, async (t) => {
-  const through = ['setpriv', '--regid=65534', '--clear-groups', '--'];
-  const gateway = await running(t, { lab: lab(t), manifests: MANIFESTS, through });
-  const child = dataPlanePid(gateway);
-  for (const pid of [gateway.pid ?? 0, child]) {
-    // Of a process that may be dumped they belong to its user and its group.
-    const { uid, gid } = statSync(`/proc/${pid}/mem`);
-    assert.deepEqual([uid, gid], [0, 0]);
-  }
-  const asItsUser = ['--reuid=65532', '--regid=65532', '--clear-groups', '--', 'cat', `/proc/${child}/environ`];
-  assert.match(spawnSync('setpriv', asItsUser, { encoding: 'utf8' }).stderr, /Permission denied/);
-});
-
-test('a signal opens no debugger in the data plane', { skip }, async (t) => {
-  const world = lab(t);
-  const gateway = await running(t, { lab: world, manifests: MANIFESTS });
-  process.kill(dataPlanePid(gateway), 'SIGUSR1');
-  await connected(gateway, world);
-  assert.equal(world.gateway.must('ss', '--listening', '--tcp', '--no-header'), '');
 });
 
 test('a full disk is reported and cuts nobody off', { skip }, async (t) => {
