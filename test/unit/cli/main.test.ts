@@ -102,7 +102,7 @@ for (const { words, says } of [
   },
   { words: ['terminate', '--state-dir', '/'], says: /missing required argument 'connection-id'/ },
   { words: ['status', '--state-dir', '/nonexistent'], says: /is not there/ },
-  { words: ['client-config', '--state-dir', '/nonexistent', '--endpoint', 'x'], says: /is not there/ },
+  { words: ['client-config', '--state-dir', '/nonexistent', '--endpoint', 'x', '--remote', 'y'], says: /is not there/ },
   { words: [], says: /Usage: clientvpn/ },
 ])
   test(`clientvpn ${words.join(' ')}: exits 2 and says why`, () => {
