@@ -10,7 +10,10 @@ import type { ProcessIdentity } from './process-identity.ts';
 
 export interface SupervisorOptions {
   readonly enclosure: Enclosure;
-  readonly descriptors: DataPlaneDescriptors;
+  /** What the next data plane is given. */
+  readonly descriptors: () => DataPlaneDescriptors;
+  /** Closes them and opens others: what a data plane did to those it had holds for whoever has them. */
+  readonly renewDescriptors: () => Promise<void>;
   readonly config: DataPlaneConfig;
   readonly memory: () => DataPlaneMemory;
   readonly areManifestsRefused: () => boolean;
@@ -39,7 +42,7 @@ interface Waiting {
   readonly resolve: (outcome: ApplyOutcome) => void;
 }
 
-/** Keeps a data plane running with the latest configuration and the descriptors it was given. */
+/** Keeps a data plane running with the latest configuration, each on descriptors that none has had before. */
 export class DataPlaneSupervisor {
   readonly #options: SupervisorOptions;
   readonly #stop = new AbortController();
@@ -48,6 +51,7 @@ export class DataPlaneSupervisor {
   #waiting: Waiting[] = [];
   #enforcedDigest: string | null = null;
   #failuresInARow = 0;
+  #areDescriptorsUsed = false;
   #wasReady = false;
   #running: Promise<void> | undefined;
 
@@ -111,7 +115,10 @@ export class DataPlaneSupervisor {
 
   async #run(firstUp: PromiseWithResolvers<void>): Promise<void> {
     while (!this.#stop.signal.aborted) {
-      const reason = await this.#runOnce(firstUp);
+      const unopened = await this.#renewDescriptors();
+      if (this.#stop.signal.aborted) break;
+      if (unopened !== null) this.#failuresInARow += 1;
+      const reason = unopened ?? (await this.#runOnce(firstUp));
       if (this.#stop.signal.aborted) break;
       if (!this.#wasReady) {
         firstUp.reject(new TerminalError(`The data plane could not start: ${reason}`));
@@ -123,10 +130,25 @@ export class DataPlaneSupervisor {
       }
       const nextTryMs = Math.min(MAX_BACKOFF_MS, FIRST_BACKOFF_MS * 2 ** Math.max(0, this.#failuresInARow - 1));
       this.#options.onDown({ reason, nextTryMs });
+      // At once, lest somebody else take the port meanwhile. What fails is tried again and told with the next start.
+      if (unopened === null) await this.#renewDescriptors();
       await delay(nextTryMs, undefined, { signal: this.#stop.signal }).catch(() => undefined);
     }
     firstUp.reject(new TerminalError('The gateway was stopped before it was ready'));
     firstUp.promise.catch(() => undefined);
+  }
+
+  /** @returns why the next data plane can't be given any; null when it can. */
+  async #renewDescriptors(): Promise<string | null> {
+    if (!this.#areDescriptorsUsed) return null;
+    try {
+      await this.#options.renewDescriptors();
+    } catch (error) {
+      const reason = error instanceof Error ? error.message : String(error);
+      return `sockets and TUN device could not be opened anew: ${reason}`;
+    }
+    this.#areDescriptorsUsed = false;
+    return null;
   }
 
   /** @returns why it ended. Only a long run starts the count of failures anew. */
@@ -159,9 +181,10 @@ export class DataPlaneSupervisor {
     };
     const startedWith = this.#config;
     const startedAt = performance.now();
+    this.#areDescriptorsUsed = true;
     const process = new DataPlaneProcess({
       enclosure: this.#options.enclosure,
-      descriptors: this.#options.descriptors,
+      descriptors: this.#options.descriptors(),
       output: this.#options.output(),
       start: { ...this.#options.start, config: startedWith, memory: this.#options.memory() },
       onNotice,

@@ -4,7 +4,7 @@ import type { Writable } from 'node:stream';
 import type { EngineTimers, LogLevel } from '../dataplane/process-messages.ts';
 import type { Logger } from '../dataplane/io/logger.ts';
 import type { NativeAddon } from '../dataplane/io/native-addon.ts';
-import { NetSetup } from '../dataplane/net-setup/net-setup.ts';
+import { NetSetup, removeTun } from '../dataplane/net-setup/net-setup.ts';
 import { InternalError, TerminalError } from '../net/errors.ts';
 import { parseIpv4Prefix } from '../net/ipv4-prefix.ts';
 import type { Quotas } from '../operator/endpoint/checks/quotas.ts';
@@ -19,7 +19,14 @@ import { formatFinding, type Finding } from './findings.ts';
 import { readGatewaySet, type GatewaySetOptions, type ServedSet } from './gateway-set.ts';
 import type { GatewayStatus } from './gateway-status.ts';
 import { ManifestWatch } from './manifest-watch.ts';
-import { closeSockets, openSockets, openTunQueues, tunnelThreads, type OpenSockets } from './open-descriptors.ts';
+import {
+  closeSockets,
+  openSockets,
+  openTunQueues,
+  tunnelThreads,
+  type ListenOptions,
+  type OpenSockets,
+} from './open-descriptors.ts';
 import { NetworkWatch } from './network-watch.ts';
 import { PersistedMemory } from './persisted-memory.ts';
 import { recoverLastRun } from './recovery.ts';
@@ -174,21 +181,21 @@ export class Gateway {
     const { transport, port, clientCIDR } = set.config.snapshot;
     const clientCidr = parseIpv4Prefix(clientCIDR);
     if (clientCidr === undefined) throw new InternalError(`The client CIDR ${clientCIDR} passed validation`);
-    const threads = tunnelThreads(availableParallelism());
+    const listen = { transport, port, threads: tunnelThreads(availableParallelism()) };
 
     this.#refuseWhenStopping();
-    const sockets = await openSockets(addon, { transport, port, threads });
-    this.#undo.push(() => closeSockets(addon, sockets));
+    const sockets = await openSockets(addon, listen);
+    this.#undo.push(() => closeSockets(addon, this.#running?.sockets ?? sockets));
     const net = await NetSetup.begin({
       stateFolderRealPath: folder.path,
       clientCidr,
       store: (network) => this.#recorder.set({ network }),
     });
-    const running = new Running(set, net, sockets, threads);
+    const running = new Running(set, net, sockets, listen);
     this.#running = running;
     this.#undo.push(() => this.#recorder.clear());
-    this.#undo.push(() => running.closeTun(addon));
     this.#undo.push(() => net.undo());
+    this.#undo.push(() => running.closeTun(addon));
     running.openTun(addon);
     await net.apply();
     this.#refuseWhenStopping();
@@ -204,10 +211,11 @@ export class Gateway {
   async #startDataPlane(running: Running): Promise<void> {
     const { log, output, onGivenUp } = this.#parts;
     const { logLevel, metricsListen, timersForTest } = this.#options;
-    const { sockets, tun, net, set } = running;
+    const { net, set } = running;
     const supervisor = new DataPlaneSupervisor({
       enclosure: this.#enclosure,
-      descriptors: { ...sockets, tun },
+      descriptors: () => ({ ...running.sockets, tun: running.tun }),
+      renewDescriptors: () => this.#renewDescriptors(running),
       config: set.config,
       memory: () => this.#memory.current,
       areManifestsRefused: () => this.#refused !== null,
@@ -231,19 +239,29 @@ export class Gateway {
 
   /** Its descriptors are dead for good, so the data plane starts anew with others. */
   async #replaceTun(running: Running): Promise<void> {
-    const { log, addon, onGivenUp } = this.#parts;
-    log.error({ tun: running.net.plan.tun }, 'The TUN device was removed; making it again');
+    const { addon, onGivenUp } = this.#parts;
+    // Between two data planes it may not be there yet.
+    if (running.tun.length === 0) return;
+    this.#sayTunIsGone(running);
     await running.supervisor?.shutdown();
     try {
       this.#refuseWhenStopping();
-      running.closeTun(addon);
-      running.openTun(addon);
-      await running.net.apply();
+      await running.renewDescriptors(addon);
       this.#refuseWhenStopping();
       await this.#startDataPlane(running);
     } catch (error) {
       if (!this.#stopping) onGivenUp(messageOf(error));
     }
+  }
+
+  async #renewDescriptors(running: Running): Promise<void> {
+    // A data plane notices too, and may be the first.
+    if (running.tun.length > 0 && running.net.isTunGone()) this.#sayTunIsGone(running);
+    await running.renewDescriptors(this.#parts.addon);
+  }
+
+  #sayTunIsGone({ net }: Running): void {
+    this.#parts.log.error({ tun: net.plan.tun }, 'The TUN device was removed; making it again');
   }
 
   async #reload(): Promise<void> {
@@ -332,23 +350,38 @@ class Running {
   supervisor: DataPlaneSupervisor | undefined;
   tun: readonly number[] = [];
   readonly net: NetSetup;
-  readonly sockets: OpenSockets;
-  readonly #threads: number;
+  sockets: OpenSockets;
+  readonly #listen: ListenOptions;
+  #isTunOurs = false;
 
-  constructor(set: ServedSet, net: NetSetup, sockets: OpenSockets, threads: number) {
+  constructor(set: ServedSet, net: NetSetup, sockets: OpenSockets, listen: ListenOptions) {
     this.set = set;
     this.net = net;
     this.sockets = sockets;
-    this.#threads = threads;
+    this.#listen = listen;
   }
 
   openTun(addon: NativeAddon): void {
-    this.tun = openTunQueues(addon, this.net.plan.tun, this.#threads);
+    this.tun = openTunQueues(addon, this.net.plan.tun, this.#listen.threads);
+    this.#isTunOurs = true;
   }
 
-  closeTun(addon: NativeAddon): void {
+  async closeTun(addon: NativeAddon): Promise<void> {
     for (const fd of this.tun) addon.close(fd);
     this.tun = [];
+    if (this.#isTunOurs) await removeTun(this.net.plan.tun);
+    this.#isTunOurs = false;
+  }
+
+  /** Filters, owners, flags: what a data plane set there would hold for the next one too. */
+  async renewDescriptors(addon: NativeAddon): Promise<void> {
+    await this.net.apply(async () => {
+      closeSockets(addon, this.sockets);
+      this.sockets = NO_SOCKETS;
+      await this.closeTun(addon);
+      this.sockets = await openSockets(addon, this.#listen);
+      this.openTun(addon);
+    });
   }
 }
 
@@ -365,6 +398,7 @@ function messageOf(error: unknown): string {
   return error instanceof Error ? error.message : String(error);
 }
 
+const NO_SOCKETS: OpenSockets = { udpTunnel: [], udpControl: null, tcp: [] };
 const KEY_FILE = 'auth-token.key';
 const KEY_BYTES = 32;
 /** While the manifests are refused or the state folder is full. */

@@ -11,7 +11,7 @@ export interface ListenOptions {
   readonly threads: number;
 }
 
-/** Numbers in this process; the data plane gets copies, so that a restart of it loses neither port nor TUN. */
+/** Numbers in this process. A data plane gets copies, and can do to them whatever holds for both. */
 export interface OpenSockets {
   readonly udpTunnel: readonly number[];
   readonly udpControl: number | null;
@@ -84,9 +84,12 @@ async function refuseTakenPort(address: string, { transport, port }: ListenOptio
   try {
     if (transport === 'udp') {
       const probe = createSocket(address === '::' ? 'udp6' : 'udp4');
-      probe.bind({ address, port, exclusive: true });
-      await once(probe, 'listening');
-      probe.close();
+      try {
+        probe.bind({ address, port, exclusive: true });
+        await once(probe, 'listening');
+      } finally {
+        probe.close();
+      }
     } else {
       const probe = createServer().listen({ host: address, port, exclusive: true });
       await once(probe, 'listening');

@@ -20,7 +20,7 @@ export async function recoverLastRun(folder: StateFolder): Promise<string | null
     return 'a damaged record: the nft table was removed, forwarding was left as it is';
   }
   const ended = record.dataPlane === null ? false : await endProcess(record.dataPlane);
-  const undone = record.network === null ? false : await recoverNetSetup(record.network);
+  const undone = record.network === null ? false : await recoverNetSetup(record.network, folder.path);
   forgetRecord(folder);
   return [ended ? 'its data plane' : '', undone ? 'its network settings' : ''].filter((part) => part !== '').join(', ');
 }

@@ -1,4 +1,4 @@
-import { readdirSync, readFileSync } from 'node:fs';
+import { existsSync, readdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { isGatewayTun } from './gateway-names.ts';
 
@@ -14,6 +14,10 @@ export interface ForwardingView {
 export function viewForwarding(tun: string): ForwardingView {
   const names = readdirSync(CONF).filter((name) => name === tun || isOurConcern(name));
   return { tunExists: names.includes(tun), off: names.filter((name) => readSetting(name) === '0') };
+}
+
+export function interfaceExists(name: string): boolean {
+  return existsSync(join(CONF, name));
 }
 
 /** Interfaces to switch on: all but loopback and the tunnels of other gateways, who look after theirs. */

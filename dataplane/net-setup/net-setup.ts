@@ -8,7 +8,7 @@ import {
   prefixContainsAddress,
   type Ipv4Prefix,
 } from '../../net/ipv4-prefix.ts';
-import { isOurConcern, viewForwarding } from './forwarding-watch.ts';
+import { interfaceExists, isOurConcern, viewForwarding } from './forwarding-watch.ts';
 import { gatewayNames } from './gateway-names.ts';
 import { readHostIdentity, type HostIdentity } from './host-identity.ts';
 import { chainsInTheWay, claimsOfOthers } from './neighbours.ts';
@@ -60,6 +60,10 @@ export class NetSetup {
   readonly #host: HostIdentity;
   readonly #store: (record: NetSetupRecord) => void;
   #switched: readonly SwitchedInterface[] = [];
+  #stored = '';
+  #wasApplied = false;
+  /** What is under way, and what waits for it: a look would take for somebody else's doing what is half done. */
+  #turns: Promise<unknown> = Promise.resolve();
 
   private constructor(plan: RuleSetPlan, host: HostIdentity, store: (record: NetSetupRecord) => void) {
     this.plan = plan;
@@ -82,12 +86,21 @@ export class NetSetup {
   /**
    * Brings the opened TUN up with its address, installs the rules, switches forwarding on, and reads all of it back.
    *
+   * @param makeTun replaces the TUN before; no look is under way meanwhile
    * @throws TerminalError what is in the way, for a person
    */
-  async apply(): Promise<void> {
+  async apply(makeTun: () => Promise<void> = () => Promise.resolve()): Promise<void> {
+    await this.#inTurn(async () => {
+      await makeTun();
+      await this.#apply();
+    });
+  }
+
+  async #apply(): Promise<void> {
     await withRtnetlink(async (rtnetlink) => {
       const links = await rtnetlink.links();
-      await this.#refuseTakenAddresses(rtnetlink, links);
+      // What came later is no reason to stop serving.
+      if (!this.#wasApplied) await this.#refuseTakenAddresses(rtnetlink, links);
       const claimed = await claimsOfOthers(this.plan.table, links.map(nameOf));
       this.#addSwitched(
         links.filter((link) => isOurConcern(link.name) && (link.forwarding === false || claimed.has(link.name))),
@@ -98,10 +111,15 @@ export class NetSetup {
       await setForwarding(rtnetlink, this.#switched, true);
       await this.#verify(rtnetlink);
     });
+    this.#wasApplied = true;
   }
 
   /** Switches on interfaces that appeared or were switched off by others since, and the TUN back up; `rules` also looks at the table. */
-  async refresh(depth: 'forwarding' | 'rules'): Promise<RefreshReport> {
+  refresh(depth: 'forwarding' | 'rules'): Promise<RefreshReport> {
+    return this.#inTurn(() => this.#refresh(depth));
+  }
+
+  async #refresh(depth: 'forwarding' | 'rules'): Promise<RefreshReport> {
     const view = viewForwarding(this.plan.tun);
     if (!view.tunExists) return { tun: 'gone', switchedOn: [], rules: 'not checked' };
     const tun = await this.#lookAfterTun();
@@ -110,6 +128,10 @@ export class NetSetup {
     const intact = sameList(await readRuleNames(this.plan.table), ruleNames(this.plan));
     if (!intact) await runNftScript(ruleSetScript(this.plan, this.#switchedNames()));
     return { tun, switchedOn: view.off, rules: intact ? 'intact' : 'reinstalled' };
+  }
+
+  isTunGone(): boolean {
+    return !interfaceExists(this.plan.tun);
   }
 
   /** What of other tables drops our clients' packets, for a person; empty when nothing does. */
@@ -125,9 +147,15 @@ export class NetSetup {
     });
   }
 
-  /** Puts forwarding back and removes the rules. The caller closes the TUN and then removes the record. */
+  /** Puts forwarding back and removes the rules. The caller has closed the TUN and then removes the record. */
   async undo(): Promise<void> {
     await undoRecord(this.#record());
+  }
+
+  #inTurn<T>(work: () => Promise<T>): Promise<T> {
+    const turn = this.#turns.then(work);
+    this.#turns = turn.catch(() => undefined);
+    return turn;
   }
 
   async #lookAfterTun(): Promise<'intact' | 'mended'> {
@@ -216,21 +244,40 @@ export class NetSetup {
     return { ...this.#host, tun: this.plan.tun, table: this.plan.table, switched: this.#switched };
   }
 
+  /** Only news: a data plane is started again where nothing can be written, too. */
   #write(): void {
-    this.#store(this.#record());
+    const record = this.#record();
+    const text = JSON.stringify(record);
+    if (text === this.#stored) return;
+    this.#store(record);
+    this.#stored = text;
   }
 }
 
 /**
- * Undoes what a killed run left, if it was on this boot and in this network namespace.
+ * Undoes what a killed run of this state folder left, if it was on this boot and in this network namespace.
  *
  * @returns whether there was anything of this boot and namespace to undo
  */
-export async function recoverNetSetup(record: NetSetupRecord): Promise<boolean> {
+export async function recoverNetSetup(record: NetSetupRecord, stateFolderRealPath: string): Promise<boolean> {
   const host = await readHostIdentity();
   if (record.bootId !== host.bootId || record.networkNamespace !== host.networkNamespace) return false;
+  // A folder that was copied or moved has the record of another's.
+  if (record.tun === gatewayNames(stateFolderRealPath).tun) await removeTun(record.tun);
   await undoRecord(record);
   return true;
+}
+
+/**
+ * Removes a TUN that is still there when its descriptors are closed: whoever had one of them can make it stay, or has kept
+ * it. What is no TUN is somebody else's, whatever its name.
+ */
+export async function removeTun(name: string): Promise<void> {
+  if (!interfaceExists(name)) return;
+  await withRtnetlink(async (rtnetlink) => {
+    const tun = (await rtnetlink.links()).find((link) => link.name === name && link.kind === 'tun');
+    if (tun !== undefined) await rtnetlink.remove(tun);
+  });
 }
 
 /** Removes a gateway's table, if it is there. */

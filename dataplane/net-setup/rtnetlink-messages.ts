@@ -10,7 +10,14 @@
  */
 import type { Ipv4 } from '../../net/ipv4.ts';
 
-export const RtnetlinkType = { NewLink: 16, GetLink: 18, SetLink: 19, NewAddress: 20, GetAddress: 22 } as const;
+export const RtnetlinkType = {
+  NewLink: 16,
+  DeleteLink: 17,
+  GetLink: 18,
+  SetLink: 19,
+  NewAddress: 20,
+  GetAddress: 22,
+} as const;
 
 export interface Link {
   readonly index: number;
@@ -20,6 +27,8 @@ export interface Link {
   readonly queueLength: number;
   /** IPv4 forwarding of packets that come in here; null when the kernel keeps no IPv4 settings for the link. */
   readonly forwarding: boolean | null;
+  /** The driver's name, such as `tun` or `veth`; empty for hardware. */
+  readonly kind: string;
 }
 
 export interface LinkAddress {
@@ -43,6 +52,11 @@ export function encodeLinkDump(): Uint8Array {
 
 export function encodeAddressDump(): Uint8Array {
   return addressHeader(0, 0);
+}
+
+/** RTM_DELLINK */
+export function encodeLinkDeletion(index: number): Uint8Array {
+  return linkHeader(index, 0, 0);
 }
 
 /** RTM_SETLINK: changes what `change` names and nothing else. */
@@ -81,14 +95,14 @@ export function decodeLink(payload: Uint8Array): Link | undefined {
   const attributes = decodeAttributes(payload.subarray(LINK_HEADER_BYTES));
   const name = attributes.get(IFLA_IFNAME);
   if (name === undefined) return undefined;
-  const end = name.indexOf(0);
   return {
     index: view.getInt32(4, true),
-    name: new TextDecoder().decode(end < 0 ? name : name.subarray(0, end)),
+    name: textOf(name),
     up: (view.getUint32(8, true) & IFF_UP) !== 0,
     mtu: readU32(attributes.get(IFLA_MTU)) ?? 0,
     queueLength: readU32(attributes.get(IFLA_TXQLEN)) ?? 0,
     forwarding: forwardingOf(attributes.get(IFLA_AF_SPEC)),
+    kind: textOf(decodeAttributes(attributes.get(IFLA_LINKINFO) ?? NOTHING).get(IFLA_INFO_KIND) ?? NOTHING),
   };
 }
 
@@ -109,6 +123,11 @@ function forwardingOf(spec: Uint8Array | undefined): boolean | null {
   const settings = inet === undefined ? undefined : decodeAttributes(inet).get(IFLA_INET_CONF);
   const value = readU32(settings?.subarray((IPV4_DEVCONF_FORWARDING - 1) * 4));
   return value === undefined ? null : value !== 0;
+}
+
+function textOf(bytes: Uint8Array): string {
+  const end = bytes.indexOf(0);
+  return new TextDecoder().decode(end < 0 ? bytes : bytes.subarray(0, end));
 }
 
 /** The attributes by type; reading stops at the first whose length lies. */
@@ -181,6 +200,7 @@ function align4(length: number): number {
   return (length + 3) & ~3;
 }
 
+const NOTHING = new Uint8Array(0);
 const LINK_HEADER_BYTES = 16;
 const ADDRESS_HEADER_BYTES = 8;
 const ATTRIBUTE_HEADER_BYTES = 4;
@@ -192,6 +212,8 @@ const IFF_UP = 1;
 const IFLA_IFNAME = 3;
 const IFLA_MTU = 4;
 const IFLA_TXQLEN = 13;
+const IFLA_LINKINFO = 18;
+const IFLA_INFO_KIND = 1;
 const IFLA_AF_SPEC = 26;
 const IFLA_INET_CONF = 1;
 const IFLA_INET6_ADDR_GEN_MODE = 8;

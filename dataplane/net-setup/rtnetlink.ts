@@ -6,6 +6,7 @@ import {
   decodeLink,
   encodeAddressDump,
   encodeLinkChange,
+  encodeLinkDeletion,
   encodeLinkDump,
   encodeNewAddress,
   RtnetlinkType,
@@ -52,6 +53,10 @@ export class Rtnetlink {
 
   async change(link: Pick<Link, 'index' | 'name'>, change: LinkChange): Promise<void> {
     await this.#talk(`change ${link.name}`, RtnetlinkType.SetLink, 0n, encodeLinkChange(link.index, change));
+  }
+
+  async remove(link: Pick<Link, 'index' | 'name'>): Promise<void> {
+    await this.#talk(`remove ${link.name}`, RtnetlinkType.DeleteLink, 0n, encodeLinkDeletion(link.index));
   }
 
   async addAddress(link: Pick<Link, 'name'>, address: LinkAddress): Promise<void> {

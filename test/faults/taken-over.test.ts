@@ -3,6 +3,8 @@ import assert from 'node:assert/strict';
 import { readdirSync, readlinkSync } from 'node:fs';
 import { test } from 'node:test';
 import { commandOf, gatewayProcesses, isRunning, residentBytes } from '../support/gateway-processes.ts';
+import { machineState } from '../support/machine-state.ts';
+import { endpoint, rule, targetNetwork, yamlOf } from '../support/manifests.ts';
 import { TARGETS } from '../support/netns.ts';
 import { skipWithoutNamespaces } from '../support/requirements.ts';
 import { takenOver } from '../support/data-plane-script.ts';
@@ -31,6 +33,83 @@ test(
     assert.equal(isRunning(left), false);
   },
 );
+
+/**
+ * What it takes no privilege to do to descriptors for everybody who has them: a filter that lets nothing pass and can't be
+ * removed (new kernels: not for TCP), hearing one interface only, calls that wait, a TUN that stays.
+ */
+const SPOIL = `
+  use constant { F_SETFL => 4, TUNSETPERSIST => 0x400454cb, SOL_SOCKET => 1, SO_TYPE => 3, SOCK_DGRAM => 2 };
+  use constant { SO_BINDTODEVICE => 25, SO_ATTACH_FILTER => 26, SO_LOCK_FILTER => 44 };
+  for my $fd (3 .. 2 + shift) {
+    open(my $given, '+<&=', $fd) or die "open $fd: $!";
+    fcntl($given, F_SETFL, 0) or die "fcntl: $!";
+    if (!-S $given) {
+      ioctl($given, TUNSETPERSIST, 1) or die "persist: $!";
+    } elsif (unpack('i', getsockopt($given, SOL_SOCKET, SO_TYPE)) == SOCK_DGRAM) {
+      my $drop = pack('SCCL', 6, 0, 0, 0);
+      setsockopt($given, SOL_SOCKET, SO_ATTACH_FILTER, pack('Sx6P', 1, $drop)) or die "filter: $!";
+      setsockopt($given, SOL_SOCKET, SO_LOCK_FILTER, pack('i', 1)) or die "lock: $!";
+    } else {
+      setsockopt($given, SOL_SOCKET, SO_BINDTODEVICE, 'lo') or die "bind: $!";
+    }
+  }`;
+
+for (const transport of ['udp', 'tcp'] as const) {
+  test(`what a data plane does to what it shares over ${transport} ends with it`, { skip }, async (t) => {
+    const script = `
+      const { spawnSync } = await import('node:child_process');
+      const { fstatSync, writeSync } = await import('node:fs');
+      const isGiven = (fd) => fstatSync(fd).isSocket() || fstatSync(fd).isCharacterDevice();
+      const given = [];
+      while (isGiven(4 + given.length)) given.push(4 + given.length);
+      const stdio = ['ignore', 'ignore', 'pipe', ...given];
+      const { status, stderr } = spawnSync('perl', ['-e', ${JSON.stringify(SPOIL)}, given.length], { stdio });
+      writeSync(1, 'spoilt ' + given.length + ': ' + status + ' ' + stderr + '\\n');`;
+    const world = await World.create(t, {
+      started: false,
+      environment: takenOver(script),
+      manifests: { 'all.yaml': yamlOf(endpoint({ transport }), targetNetwork(), rule('192.168.0.0/24')) },
+    });
+    const { gateway } = world;
+    const before = machineState(world.lab.gateway);
+    await gateway.start();
+    const client = await world.connect({ options: ['--connect-retry', '1', '1', '--connect-timeout', '2'] });
+    const spoilt = async (): Promise<number> => {
+      const { child } = await gatewayProcesses(gateway);
+      const from = gateway.log.mark();
+      process.kill(child, 'SIGUSR2');
+      await gateway.log.waitFor(/^spoilt [2-9]: 0 $/, { from });
+      return child;
+    };
+    const returns = async (): Promise<void> => {
+      const from = client.log.mark();
+      client.signal('SIGUSR1');
+      await client.connected({ from });
+      await waitFor('the target', () => world.lab.client().ping(TARGETS.vpc));
+    };
+
+    await t.test('the next one hears the clients', async () => {
+      const child = await spoilt();
+      const from = gateway.log.mark();
+      process.kill(child, 'SIGKILL');
+      await gateway.log.waitFor(/The data plane is back/, { from });
+      await returns();
+    });
+    await t.test('a gateway that was killed with it starts again', async () => {
+      process.kill(await spoilt(), 'SIGKILL');
+      gateway.signal('SIGKILL');
+      await gateway.exited();
+      await gateway.start();
+      await returns();
+    });
+    await t.test('nothing stays after a stop', async () => {
+      await spoilt();
+      assert.equal(await gateway.stop(), 0);
+      assert.deepEqual(machineState(world.lab.gateway), before);
+    });
+  });
+}
 
 for (const { what, script, reason, most } of [
   {

@@ -3,7 +3,12 @@ import { execFileSync } from 'node:child_process';
 import { readdirSync, readFileSync } from 'node:fs';
 import { test } from 'node:test';
 import { gatewayNames } from '../../../../dataplane/net-setup/gateway-names.ts';
-import { NetSetup, recoverNetSetup, type NetSetupRecord } from '../../../../dataplane/net-setup/net-setup.ts';
+import {
+  NetSetup,
+  recoverNetSetup,
+  removeTun,
+  type NetSetupRecord,
+} from '../../../../dataplane/net-setup/net-setup.ts';
 import { inPrivateNetwork } from '../../../support/private-network.ts';
 
 const CLIENTS = { address: 0x0a4d0000, length: 22 };
@@ -62,7 +67,7 @@ inPrivateNetwork(import.meta.filename, () => {
     assert.deepEqual(last?.switched.map(({ name }) => name).sort(), ['a0', 'a1']);
 
     ip('link', 'delete', tun);
-    assert.equal(last !== undefined && (await recoverNetSetup(last)), true);
+    assert.equal(last !== undefined && (await recoverNetSetup(last, STATE)), true);
     assert.deepEqual(forwarding(), before);
     assert.equal(execFileSync('nft', ['list', 'ruleset'], { encoding: 'utf8' }), '');
   });
@@ -118,10 +123,62 @@ inPrivateNetwork(import.meta.filename, () => {
     nft('flush ruleset');
   });
 
+  test('a TUN that was made to stay goes with the run that was killed, and nothing else does', async () => {
+    const records: NetSetupRecord[] = [];
+    const store = (record: NetSetupRecord): unknown => records.push(record);
+    ip('tuntap', 'add', 'dev', tun, 'mode', 'tun', 'multi_queue');
+    ip('tuntap', 'add', 'dev', 'cvpn-00000001', 'mode', 'tun', 'multi_queue');
+    await (await NetSetup.begin({ stateFolderRealPath: STATE, clientCidr: CLIENTS, store })).apply();
+    const [record] = records.slice(-1);
+    assert.ok(record !== undefined);
+    assert.equal(await recoverNetSetup({ ...record, tun: 'cvpn-00000001' }, STATE), true);
+    assert.equal(await recoverNetSetup(record, '/state/copied'), true);
+    assert.match(ip('link'), new RegExp(`${tun}.*cvpn-00000001`, 's'));
+    assert.equal(await recoverNetSetup(record, STATE), true);
+    assert.doesNotMatch(ip('link'), new RegExp(tun));
+    assert.match(ip('link'), /cvpn-00000001/);
+
+    ip('link', 'delete', 'cvpn-00000001');
+    ip('link', 'add', tun, 'type', 'veth', 'peer', 'name', 'peer');
+    await removeTun(tun);
+    assert.match(ip('link'), new RegExp(tun), 'no TUN');
+    ip('link', 'delete', tun);
+    await removeTun(tun);
+  });
+
+  test('a TUN is replaced while nobody looks, and nothing is written that has been written', async () => {
+    const records: NetSetupRecord[] = [];
+    const store = (record: NetSetupRecord): unknown => records.push(record);
+    ip('tuntap', 'add', 'dev', tun, 'mode', 'tun', 'multi_queue');
+    const setup = await NetSetup.begin({ stateFolderRealPath: STATE, clientCidr: CLIENTS, store });
+    await setup.apply();
+    records.length = 0;
+    // What came later is no reason to stop serving.
+    ip('addr', 'add', '10.77.1.1/24', 'dev', 'lo');
+    const replaced = setup.apply(async () => {
+      await removeTun(tun);
+      assert.doesNotMatch(ip('link'), new RegExp(tun));
+      ip('tuntap', 'add', 'dev', tun, 'mode', 'tun', 'multi_queue');
+    });
+    const looks = [setup.refresh('forwarding'), setup.refresh('rules')];
+    await replaced;
+    for (const look of looks) assert.equal((await look).tun, 'intact');
+    assert.match(ip('addr', 'show', 'dev', tun), /inet 10\.77\.0\.1\/22/);
+    await assert.rejects(
+      setup.apply(() => Promise.reject(new RangeError('no descriptor'))),
+      RangeError,
+    );
+    assert.equal((await setup.refresh('rules')).rules, 'intact');
+    assert.deepEqual(records, []);
+    await setup.undo();
+    await removeTun(tun);
+    ip('addr', 'del', '10.77.1.1/24', 'dev', 'lo');
+  });
+
   test('a record of another boot or network namespace is left alone', async () => {
     execFileSync('nft', ['add', 'table', 'inet', table]);
     const record = { tun, table, switched: [], bootId: 'another', networkNamespace: 'net:[1]' };
-    assert.equal(await recoverNetSetup(record), false);
+    assert.equal(await recoverNetSetup(record, STATE), false);
     assert.match(execFileSync('nft', ['list', 'ruleset'], { encoding: 'utf8' }), new RegExp(table));
     execFileSync('nft', ['delete', 'table', 'inet', table]);
   });

@@ -39,8 +39,9 @@ test('an address goes out in network byte order, local and on-link', () => {
   assert.deepEqual(decodeAddress(bytes), { index: 3, address: 0x0a4d0001, prefixLength: 22 });
 });
 
-/** What the kernel answers for a link, with the settings as one array. */
+/** What the kernel answers for a link, with its driver, and the settings as one array. */
 function linkMessage(forwarding: number): Uint8Array {
+  const kind = `08000100${Buffer.from('tun\0').toString('hex')}`;
   const settings = `${forwarding.toString(16).padStart(2, '0')}00000001000000`;
   return Buffer.from(
     '00000100 09000000 01000000 00000000'.replaceAll(' ', '') +
@@ -49,6 +50,7 @@ function linkMessage(forwarding: number): Uint8Array {
       '000000' +
       '0800040014050000' +
       '08000d00e8030000' +
+      `0c001200${kind}` +
       `14001a00` +
       `10000200` +
       `0c000100${settings}`,
@@ -56,8 +58,8 @@ function linkMessage(forwarding: number): Uint8Array {
   );
 }
 
-test('a link is read with its forwarding', () => {
-  const expected = { index: 9, name: 'eth0', up: true, mtu: 1300, queueLength: 1000 };
+test('a link is read with its forwarding and its kind', () => {
+  const expected = { index: 9, name: 'eth0', up: true, mtu: 1300, queueLength: 1000, kind: 'tun' };
   assert.deepEqual(decodeLink(linkMessage(1)), { ...expected, forwarding: true });
   assert.deepEqual(decodeLink(linkMessage(0)), { ...expected, forwarding: false });
 });
