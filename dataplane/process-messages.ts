@@ -78,5 +78,8 @@ export type DataPlaneMessage =
   | { readonly kind: 'terminated'; readonly requestId: number; readonly found: boolean }
   /** To be written to the state folder; whole, replaces the last. */
   | { readonly kind: 'leases'; readonly leases: DataPlaneMemory['leases'] }
-  /** Likewise, and a login waits for it: a code that got somebody in must not get in anybody else after a crash. */
+  /**
+   * Likewise, and logins wait for it: a code that got somebody in must not get in anybody else after a crash. The next one
+   * follows the answer.
+   */
   | { readonly kind: 'codesUsed'; readonly sequence: number; readonly totpSteps: DataPlaneMemory['totpSteps'] };

@@ -21,8 +21,8 @@ export interface SupervisorOptions {
   /** Of the data plane; one that refers to a descriptor. */
   readonly output: () => Writable;
   readonly onLeases: (leases: DataPlaneMemory['leases']) => void;
-  /** Returns when they are kept. */
-  readonly onCodesUsed: (totpSteps: DataPlaneMemory['totpSteps']) => void;
+  /** Resolves when they are kept. */
+  readonly onCodesUsed: (totpSteps: DataPlaneMemory['totpSteps']) => Promise<void>;
   /** Called before anything is sent to a new process; null when it has ended. */
   readonly onProcess: (identity: ProcessIdentity | null) => void;
   readonly onDown: (event: { readonly reason: string; readonly nextTryMs: number }) => void;
@@ -170,8 +170,9 @@ export class DataPlaneSupervisor {
         case 'leases':
           return this.#options.onLeases(notice.leases);
         case 'codesUsed':
-          this.#options.onCodesUsed(notice.totpSteps);
-          return this.#process?.codesKept(notice.sequence);
+          // Its successor numbers its own from 1.
+          void this.#options.onCodesUsed(notice.totpSteps).then(() => process.codesKept(notice.sequence));
+          return;
         case 'applied':
           this.#enforcedDigest = notice.digest;
           return this.#settle(notice.version, { kind: 'applied' });

@@ -199,6 +199,7 @@ export class Gateway {
     running.openTun(addon);
     await net.apply();
     this.#refuseWhenStopping();
+    this.#undo.push(() => this.#memory.flush());
     this.#undo.push(() => running.supervisor?.shutdown());
     await this.#startDataPlane(running);
     const network = new NetworkWatch({ addon, net, log, onTunGone: () => this.#replaceTun(running) });

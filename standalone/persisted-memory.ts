@@ -1,4 +1,5 @@
 import type { DataPlaneMemory } from '../dataplane/process-messages.ts';
+import { PacedWrite } from './paced-write.ts';
 import type { StateFolder } from './state-folder.ts';
 import type { StateWrites } from './state-writes.ts';
 
@@ -13,6 +14,8 @@ export class PersistedMemory {
   readonly #folder: StateFolder;
   readonly #writes: Pick<StateWrites, 'attempt'>;
   readonly #onUnreadable: (reason: string) => void;
+  readonly #leases = new PacedWrite(() => this.#write('leases'));
+  readonly #totpSteps = new PacedWrite(() => this.#write('totpSteps'));
   #current: DataPlaneMemory;
 
   constructor(folder: StateFolder, writes: Pick<StateWrites, 'attempt'>, onUnreadable: (reason: string) => void) {
@@ -26,16 +29,22 @@ export class PersistedMemory {
     return this.#current;
   }
 
-  /** Replaces them, here at once and on disk. */
+  /** Replaces them, here at once and soon on disk. */
   keepLeases(leases: DataPlaneMemory['leases']): void {
     this.#current = { ...this.#current, leases: entriesOf({ leases }, 'leases', isLease) };
-    this.#write('leases');
+    void this.#leases.ask();
   }
 
-  /** Replaces them, here and on disk, before it returns. */
-  keepCodes(totpSteps: DataPlaneMemory['totpSteps']): void {
+  /** Replaces them, here at once; resolves when they are on disk, or reported. */
+  keepCodes(totpSteps: DataPlaneMemory['totpSteps']): Promise<void> {
     this.#current = { ...this.#current, totpSteps: entriesOf({ totpSteps }, 'totpSteps', isTotpStep) };
-    this.#write('totpSteps');
+    return this.#totpSteps.ask();
+  }
+
+  /** Writes what still waits. */
+  flush(): void {
+    this.#leases.flush();
+    this.#totpSteps.flush();
   }
 
   #write(field: keyof typeof FILES): void {

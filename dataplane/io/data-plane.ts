@@ -9,6 +9,7 @@ import type { DataPlaneMessage, DataPlaneStart, EngineTimers } from '../process-
 import { gatewayAddressOf } from '../sessions/address-pool.ts';
 import { Engine } from '../sessions/engine.ts';
 import { startAdminServer, type AdminServer } from './admin-server.ts';
+import { CodeReports } from './code-reports.ts';
 import { ControlSocket, type ControlSocketOptions, udpRemote } from './control-socket.ts';
 import { Driver } from './driver.ts';
 import { loadAddon } from './load-addon.ts';
@@ -39,8 +40,7 @@ export class DataPlane {
   readonly #observers: Observers;
   readonly #driver: Driver;
   readonly #leases: LeaseReports;
-  readonly #codeWaits = new Map<number, () => void>();
-  #lastCode = 0;
+  readonly #codes: CodeReports;
   #inForce: DataPlaneConfig;
   #admin: AdminServer | undefined;
   #memory: MemoryWatch | undefined;
@@ -73,8 +73,9 @@ export class DataPlane {
       now: Date.now,
       tokens: this.#tokens,
       usedTotpSteps: memory.totpSteps,
-      onTotpUsed: () => this.#keepCodes(),
+      onTotpUsed: () => this.#codes.keep(),
     });
+    this.#codes = new CodeReports({ read: () => this.#local.usedTotpSteps(), send });
     this.#authenticator = new LoginAuthenticator({
       now: Date.now,
       local: this.#local,
@@ -172,8 +173,7 @@ export class DataPlane {
 
   /** The supervisor has written what `codesUsed` of this number told. */
   codesKept(sequence: number): void {
-    this.#codeWaits.get(sequence)?.();
-    this.#codeWaits.delete(sequence);
+    this.#codes.kept(sequence);
   }
 
   /** Says goodbye to the clients, for at most `limitMs`, and ends everything it started. */
@@ -190,14 +190,6 @@ export class DataPlane {
     this.#observers.close();
     this.#log.info('Stopped');
     await this.#sink.flush(LOG_FLUSH_MS);
-  }
-
-  #keepCodes(): Promise<void> {
-    const { promise, resolve } = Promise.withResolvers<void>();
-    this.#lastCode += 1;
-    this.#codeWaits.set(this.#lastCode, resolve);
-    this.#send({ kind: 'codesUsed', sequence: this.#lastCode, totpSteps: this.#local.usedTotpSteps() });
-    return promise;
   }
 
   async #serve(start: DataPlaneStart): Promise<void> {

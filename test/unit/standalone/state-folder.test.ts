@@ -166,7 +166,7 @@ test('a record of the wrong shape is a damaged one', (t) => {
   }
 });
 
-test('memory survives a restart; damaged, it is given up', (t) => {
+test('memory survives a restart; damaged, it is given up', async (t) => {
   const folder = StateFolder.create(temporary(t));
   const memory = {
     leases: [{ identity: 'alice', address: '10.77.0.2', freedAt: null }],
@@ -176,7 +176,7 @@ test('memory survives a restart; damaged, it is given up', (t) => {
   const report = (reason: string): unknown => troubles.push(reason);
   const first = new PersistedMemory(folder, writesOf(assert.fail), report);
   first.keepLeases(memory.leases);
-  first.keepCodes(memory.totpSteps);
+  await first.keepCodes(memory.totpSteps);
   const again = (): PersistedMemory => new PersistedMemory(folder, writesOf(assert.fail), report);
   assert.deepEqual(again().current, memory);
   assert.deepEqual(troubles, []);
@@ -185,7 +185,7 @@ test('memory survives a restart; damaged, it is given up', (t) => {
   assert.equal(troubles.length, 1);
 });
 
-test('trouble with writing is said when it begins and when everything has been written', (t) => {
+test('trouble with writing is said when it begins and when everything has been written', async (t) => {
   const folder = StateFolder.create(temporary(t));
   const said: string[] = [];
   const writes = writesOf((text) => said.push(text));
@@ -194,7 +194,9 @@ test('trouble with writing is said when it begins and when everything has been w
   mkdirSync(folder.pathOf('leases.json'));
   for (let step = 1; step <= 3; step += 1) {
     memory.keepLeases(leases);
-    memory.keepCodes([{ user: 'alice', step }]);
+    const kept = memory.keepCodes([{ user: 'alice', step }]);
+    memory.flush();
+    await kept;
     writes.attempt('other', () => undefined);
     assert.deepEqual(said, ['The state folder could not be written']);
     assert.match(writes.trouble ?? '', /EISDIR/);
@@ -202,18 +204,36 @@ test('trouble with writing is said when it begins and when everything has been w
   assert.deepEqual(memory.current.leases, leases);
 
   rmdirSync(folder.pathOf('leases.json'));
-  memory.keepCodes([]);
+  const kept = memory.keepCodes([]);
+  memory.flush();
+  await kept;
   assert.deepEqual(said.splice(0), ['The state folder could not be written', 'The state folder can be written again']);
   assert.equal(writes.trouble, null);
   assert.deepEqual(new PersistedMemory(folder, writes, assert.fail).current.leases, leases, 'what was owed is written');
 });
 
-test('a data plane that talks nonsense leaves nothing that its successor could not start with', (t) => {
+test('a flood of sticky addresses is one write at once and one later, and codes do not wait for it', async (t) => {
+  const folder = StateFolder.create(temporary(t));
+  const memory = new PersistedMemory(folder, writesOf(assert.fail), assert.fail);
+  const leases = (count: number) => [{ identity: `user ${count}`, address: '10.77.0.2', freedAt: null }];
+  const onDisk = () => new PersistedMemory(folder, writesOf(assert.fail), assert.fail).current;
+  for (let count = 1; count <= 5_000; count += 1) memory.keepLeases(leases(count));
+  assert.deepEqual(onDisk().leases, leases(1));
+  assert.deepEqual(memory.current.leases, leases(5_000), 'for a data plane that is started now');
+  await memory.keepCodes([{ user: 'alice', step: 1 }]);
+  const later = memory.keepCodes([{ user: 'bob', step: 2 }]);
+  assert.deepEqual(onDisk().totpSteps, [{ user: 'alice', step: 1 }]);
+  memory.flush();
+  await later;
+  assert.deepEqual(onDisk(), { leases: leases(5_000), totpSteps: [{ user: 'bob', step: 2 }] });
+});
+
+test('a data plane that talks nonsense leaves nothing that its successor could not start with', async (t) => {
   const memory = new PersistedMemory(StateFolder.create(temporary(t)), writesOf(assert.fail), assert.fail);
   memory.keepLeases(7 as never);
-  memory.keepCodes(null as never);
+  await memory.keepCodes(null as never);
   assert.deepEqual(memory.current, { leases: [], totpSteps: [] });
-  memory.keepCodes([null, { user: 'alice', step: 1 }, { user: 'bob' }] as never);
+  await memory.keepCodes([null, { user: 'alice', step: 1 }, { user: 'bob' }] as never);
   assert.deepEqual(memory.current.totpSteps, [{ user: 'alice', step: 1 }]);
 });
 
