@@ -13,6 +13,7 @@ import { InternalError, ProtocolError, TransientError } from '../net/errors.ts';
 import { readJsonLines } from '../dataplane/io/json-lines.ts';
 import type { Enclosure } from './enclosure.ts';
 import { longestMessageBytes } from './message-bound.ts';
+import { MessageBudget } from './message-budget.ts';
 import { processIdentity, type ProcessIdentity } from './process-identity.ts';
 import { DATA_PLANE_END_MS, GOODBYE_MS } from './stop-limits.ts';
 
@@ -43,6 +44,7 @@ export class DataPlaneProcess {
   /** Undefined for a process that could not be started. */
   readonly #channel: Duplex | undefined;
   readonly #requests = new Map<number, (answer: DataPlaneMessage | undefined) => void>();
+  readonly #budget = new MessageBudget(() => performance.now());
   #lastRequest = 0;
   #fault: string | undefined;
   /** Its history outlives the configuration that it was made under. */
@@ -85,6 +87,7 @@ export class DataPlaneProcess {
 
   apply(config: DataPlaneConfig): void {
     this.#maxLineBytes = Math.max(this.#maxLineBytes, longestMessageBytes(config));
+    this.#budget.expect('applied', 'rejected');
     this.#send({ kind: 'config', config });
   }
 
@@ -93,16 +96,19 @@ export class DataPlaneProcess {
   }
 
   codesKept(sequence: number): void {
+    this.#budget.expect('codesUsed');
     this.#send({ kind: 'codesKept', sequence });
   }
 
   async connections(): Promise<readonly Connection[]> {
+    this.#budget.expect('connections');
     const answer = await this.#request((requestId) => ({ kind: 'listConnections', requestId }));
     return answer.kind === 'connections' ? answer.connections : [];
   }
 
   /** @returns whether there was such an active connection. */
   async terminate(connectionId: string): Promise<boolean> {
+    this.#budget.expect('terminated');
     const answer = await this.#request((requestId) => ({ kind: 'terminate', requestId, connectionId }));
     return answer.kind === 'terminated' && answer.found;
   }
@@ -140,7 +146,9 @@ export class DataPlaneProcess {
   }
 
   #onMessage(message: DataPlaneMessage, onNotice: (notice: DataPlaneNotice) => void): void {
-    if (message.kind === 'connections' || message.kind === 'terminated') this.#settle(message.requestId, message);
+    const objection = this.#budget.objection(message.kind);
+    if (objection !== null) this.#killFor(objection);
+    else if (message.kind === 'connections' || message.kind === 'terminated') this.#settle(message.requestId, message);
     else onNotice(message);
   }
 

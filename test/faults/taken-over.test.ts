@@ -123,14 +123,40 @@ for (const { what, script, reason, most } of [
   },
   {
     what: 'reads nothing and asks for answers',
-    // Each is answered with its number, which is none.
+    // Each is answered with its number, which is none. Few enough at a time for one that waits for its answers.
     script: `
       channel._handle.readStop();
-      const question = JSON.stringify({ kind: 'codesUsed', sequence: 'x'.repeat(1_048_576), totpSteps: [] });
-      const more = () => channel.write(question + '\\n', (error) => error ? undefined : more());
-      more();`,
+      const question = JSON.stringify({ kind: 'codesUsed', sequence: 'x'.repeat(8_388_608), totpSteps: [] });
+      setInterval(() => channel.write(question + '\\n'), 200);`,
     reason: /"cause":"it does not read what it is told"/,
     most: 320 * MIB,
+  },
+  {
+    what: 'says again that it is ready',
+    script: `
+      const again = JSON.stringify({ kind: 'ready' }) + '\\n';
+      const more = () => channel.write(again.repeat(1_000), (error) => error ? undefined : more());
+      more();`,
+    reason: /"cause":"it says twice that it is ready"/,
+    most: 64 * MIB,
+  },
+  {
+    what: 'has sticky addresses written without end',
+    script: `
+      const leases = JSON.stringify({ kind: 'leases', leases: [] }) + '\\n';
+      const more = () => channel.write(leases.repeat(1_000), (error) => error ? undefined : more());
+      more();`,
+    reason: /"cause":"it says more than it has to: leases"/,
+    most: 64 * MIB,
+  },
+  {
+    what: 'waits for no answer to its used codes',
+    script: `
+      const codes = JSON.stringify({ kind: 'codesUsed', sequence: 7, totpSteps: [] }) + '\\n';
+      const more = () => channel.write(codes.repeat(1_000), (error) => error ? undefined : more());
+      more();`,
+    reason: /"cause":"it says more than it has to: codesUsed"/,
+    most: 64 * MIB,
   },
   {
     what: 'closes its channel and stays',
