@@ -390,7 +390,7 @@ test('one session’s control packets beyond 128 a second are not looked at, and
   world.advance(10_000);
   client.handle({ kind: 'controlText', text: 'EXIT' });
   world.advance(100);
-  assert.deepEqual(endReasons(world), ['client exit']);
+  assert.deepEqual(endReasons(world), ['client-exit']);
 });
 
 test('leases survive a restart', () => {
