@@ -50,11 +50,12 @@ export class NetworkLimit {
     return true;
   }
 
-  /** What the network took turned out to be no flood. The total stays: one proof of an address may be shown many times. */
+  /** What was taken turned out to be no flood: of thousands that come at once each gives its place to the next. */
   refund(address: string, now: number): void {
     this.#turn(now);
     const cell = this.#cell(address);
     if (this.#counts[cell] > 0) this.#counts[cell] -= 1;
+    if (this.#taken > 0) this.#taken -= 1;
   }
 
   #turn(now: number): void {
