@@ -7,6 +7,7 @@ import type { KeyMethodFailure } from './key-method.ts';
  */
 export const SESSION_DROPS = [
   'beyond-window',
+  'control-packet-limit',
   'control-replayed',
   'control-unknown-key',
   'foreign-session',

@@ -20,6 +20,8 @@ export interface SessionPort {
   tlsWrite(tls: number, bytes: Uint8Array): void;
   /** The key is gone, and its TLS connection with it. */
   tlsClose(key: KeyState): void;
+  /** Whether one more packet, which its wrap has shown to be the client's, may be looked at now. */
+  mayHear(): boolean;
   /** Whether this much more of an unfinished key-method message may be kept. */
   mayCollect(key: KeyState, bytes: number): boolean;
   /** The client has begun to renew, whether it may now or must ask again. */
@@ -127,6 +129,7 @@ export class Session {
     if (!unwrapped.ok) return unwrapped.reason;
     if (unwrapped.packetId !== null && wrap.window.accept(unwrapped.packetId, nowMs) !== 'fresh')
       return 'control-replayed';
+    if (!this.#port.mayHear()) return 'control-packet-limit';
     return this.#receivePacket(unwrapped.packet, nowMs);
   }
 

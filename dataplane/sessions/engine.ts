@@ -159,10 +159,6 @@ export class Engine {
 
   #deliver(peer: Peer, bytes: Uint8Array): void {
     const state = this.#state;
-    if (peer.remote.kind === 'udp' && !peer.packetLimit.take(state.now)) {
-      state.countDrop('control-packet-limit');
-      return;
-    }
     state.touch(peer);
     const reason = peer.session.receive(bytes, state.now);
     if (reason !== undefined) {

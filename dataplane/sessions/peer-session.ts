@@ -62,6 +62,8 @@ function portOf(state: EngineState, peer: Peer): SessionPort {
       state.peers.dropTls(key.tls);
       state.emit({ kind: 'tlsClose', tls: key.tls });
     },
+    // A TCP client is not read faster, and nobody says a lost frame again.
+    mayHear: () => peer.remote.kind === 'tcp' || peer.packetLimit.take(state.now),
     mayCollect(key, bytes) {
       const isOrdinary = key.keyMethodBytes + bytes <= ORDINARY_KEY_METHOD_BYTES;
       if (!isOrdinary && state.handshakeBytes + bytes > state.limits.handshakeBytes) return false;

@@ -25,7 +25,6 @@ export const ENGINE_DROPS = [
   'control-message-too-many',
   'control-message-unknown',
   'control-message-unprintable',
-  'control-packet-limit',
   'float-to-foreign-address',
 ] as const;
 export type EngineDrop = AdmissionDrop | SessionDrop | (typeof ENGINE_DROPS)[number];

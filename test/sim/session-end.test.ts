@@ -1,8 +1,10 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { Opcode, opcodeOf } from '../../dataplane/protocol/opcode.ts';
+import { formatStaticKey } from '../../dataplane/protocol/static-key.ts';
 import { GOODBYE_MS } from '../../standalone/stop-limits.ts';
 import { dataPlaneConfig } from '../support/data-plane-configs.ts';
+import { countingBytes } from '../support/hex.ts';
 import type { SimulatedClient } from '../support/simulated-client.ts';
 import { grantByCertificate, identityOf, SimulatedWorld, udpRemote } from '../support/simulated-world.ts';
 
@@ -388,6 +390,19 @@ test('one session’s control packets beyond 128 a second are not looked at, and
   assert.ok(world.transmitted.length - length <= 512, 'each is acknowledged again');
   assert.ok((world.engine.stats().drops.get('control-packet-limit') ?? 0) >= 1_488);
   world.advance(10_000);
+  client.handle({ kind: 'controlText', text: 'EXIT' });
+  world.advance(100);
+  assert.deepEqual(endReasons(world), ['client-exit']);
+});
+
+test('what others forge in a client’s name uses up nothing of what it may send', () => {
+  const key = countingBytes(256);
+  const config = dataPlaneConfig({ snapshot: { controlWrap: 'TlsCrypt' }, controlWrapKey: formatStaticKey(key) });
+  const world = new SimulatedWorld({ config });
+  const client = world.connect({ config: { wrap: { kind: 'tls-crypt', key } } });
+  const forged = client.sent.find((bytes) => opcodeOf(bytes[0]) === Opcode.ControlV1)?.slice() ?? new Uint8Array(0);
+  forged[forged.length - 1] ^= 1;
+  for (let again = 0; again < 2_000; again += 1) world.receive(client.remote, forged);
   client.handle({ kind: 'controlText', text: 'EXIT' });
   world.advance(100);
   assert.deepEqual(endReasons(world), ['client-exit']);

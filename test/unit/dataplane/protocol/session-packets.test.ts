@@ -37,6 +37,7 @@ class SessionUnderTest {
         tlsInput: (_, bytes) => this.tlsInputs.push(toHex(bytes)),
         tlsWrite: () => undefined,
         tlsClose: () => undefined,
+        mayHear: () => true,
         mayCollect: () => true,
         onSoftReset: () => undefined,
         onClientRenewal: () => undefined,
