@@ -403,6 +403,7 @@ test('what others forge in a client’s name uses up nothing of what it may send
   const forged = client.sent.find((bytes) => opcodeOf(bytes[0]) === Opcode.ControlV1)?.slice() ?? new Uint8Array(0);
   forged[forged.length - 1] ^= 1;
   for (let again = 0; again < 2_000; again += 1) world.receive(client.remote, forged);
+  assert.deepEqual([...world.engine.stats().drops], [['bad-authentication', 2_000]]);
   client.handle({ kind: 'controlText', text: 'EXIT' });
   world.advance(100);
   assert.deepEqual(endReasons(world), ['client-exit']);
