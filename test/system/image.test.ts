@@ -125,7 +125,8 @@ function runOnTerminal({ Env }: ImageConfig, command: readonly string[]): ChildP
     'mknod dev/null c 1 3 && ip link set lo up',
     `exec chroot . /usr/bin/setpriv --bounding-set=${capabilities} --inh-caps=-all -- ${command.join(' ')}`,
   ].join(' && ');
-  const start = `env --ignore-environment ${Env.join(' ')} unshare --mount --net --pid --fork -- sh -c '${script}'`;
+  // Without `exec`, a shell such as dash stays, and Ctrl-C ends it: that would be the exit code.
+  const start = `exec env --ignore-environment ${Env.join(' ')} unshare --mount --net --pid --fork -- sh -c '${script}'`;
   const terminal = ['--quiet', '--return', '--command', start, '/dev/null'];
   return spawn('script', terminal, { cwd: rootFs, stdio: ['pipe', 'pipe', 'ignore'] });
 }
