@@ -108,10 +108,12 @@ export interface NativeAddon {
   pollModify(poll: number, fd: number, tag: number, write: boolean): void;
   pollRemove(poll: number, fd: number): void;
   /**
-   * Blocks the calling thread: first sleeps `pauseUs` whatever arrives, so that more arrives, then waits. Fills `tags`
-   * and `events` (1 = readable, 2 = writable, 4 = hang-up). @returns count or −errno.
+   * Blocks the calling thread. Fills `tags` and `events` (1 = readable, 2 = writable, 4 = hang-up).
+   * @returns count or −errno.
    */
-  pollWait(poll: number, timeoutMs: number, tags: Int32Array, events: Uint8Array, pauseUs: number): number;
+  pollWait(poll: number, timeoutMs: number, tags: Int32Array, events: Uint8Array): number;
+  /** Blocks the calling thread whatever arrives; a millisecond is the most. */
+  pause(microseconds: number): void;
   eventCreate(): number;
   eventSignal(fd: number): void;
   eventClear(fd: number): void;

@@ -53,10 +53,8 @@ export class TunnelThread implements ForwarderPort {
   #innerBytes = 0;
   readonly #unreportedCloses: { readonly connection: TcpConnectionId; readonly reason: string }[] = [];
   readonly #pacing = new WakePacing();
-  /** Taken in this turn: packets of clients, their bytes, and bytes from the TUN. */
+  /** Packets of clients taken in this turn. */
   #packetsIn = 0;
-  #bytesIn = 0;
-  #bytesOut = 0;
   #now = 0;
   #countersDue = 0;
 
@@ -113,21 +111,14 @@ export class TunnelThread implements ForwarderPort {
 
   /** Runs until told to stop. */
   run(): void {
-    const doorbell = this.#doorbells[this.#start.thread];
     while (Atomics.load(this.#words, this.#base + ThreadWord.Stop) === 0) {
-      doorbell.sleep();
-      const waitMs = this.#hasWork() ? 0 : Math.ceil(this.#idleMs());
-      const pauseUs =
-        waitMs === 0 ? 0 : this.#pacing.pauseAfter(this.#packetsIn, this.#bytesIn, this.#bytesOut, this.#now);
-      this.#packetsIn = 0;
-      this.#bytesIn = 0;
-      this.#bytesOut = 0;
-      const ready = this.#addon.pollWait(this.#poll, waitMs, this.#tags, this.#events, pauseUs);
-      doorbell.wake();
-      if (ready < 0) throw new InternalError(`Waiting failed: errno ${-ready}`);
+      const isPaced = this.#pause();
+      const ready = this.#wait(isPaced);
       this.#now = this.#addon.monotonicMs();
       this.#applyVerbs();
       for (let i = 0; i < ready; i++) this.#serve(this.#tags[i], this.#events[i]);
+      // The TUN comes last: what an acknowledgement just brought to it must not stay there through the next pause.
+      if (isPaced) this.#serve(TAG_TUN, 0);
       for (const ring of this.#in) this.#receiveRecords(ring);
       this.#housekeep();
     }
@@ -136,6 +127,31 @@ export class TunnelThread implements ForwarderPort {
   }
 
   // ---- the loop ----
+
+  /** Looks away for a moment if that is worth it. @returns whether it was. */
+  #pause(): boolean {
+    const pauseUs = this.#pacing.pauseAfter(this.#packetsIn, this.#now);
+    this.#packetsIn = 0;
+    if (pauseUs === 0 || this.#hasWork()) return false;
+    this.#addon.pause(pauseUs);
+    return true;
+  }
+
+  /** Sleeps until there is something to do. @returns how many sources are ready, named by `#tags` and `#events`. */
+  #wait(isPaced: boolean): number {
+    if (isPaced && this.#udp !== undefined) {
+      // A socket that was worth a pause has something: asking costs as much as looking.
+      this.#tags[0] = TAG_SOCKET;
+      return 1;
+    }
+    const doorbell = this.#doorbells[this.#start.thread];
+    doorbell.sleep();
+    const waitMs = this.#hasWork() ? 0 : Math.ceil(this.#idleMs());
+    const ready = this.#addon.pollWait(this.#poll, waitMs, this.#tags, this.#events);
+    doorbell.wake();
+    if (ready < 0) throw new InternalError(`Waiting failed: errno ${-ready}`);
+    return ready;
+  }
 
   #hasWork(): boolean {
     if (this.#verbsPosted() !== this.#verbsApplied()) return true;
@@ -157,7 +173,6 @@ export class TunnelThread implements ForwarderPort {
         return;
       case TAG_TUN: {
         const count = this.#tun.read();
-        this.#bytesOut += bytesOf(this.#tun.batch, count);
         if (count > 0) this.#forwarder.network.receive(this.#tun.batch, count, this.#now);
         return;
       }
@@ -165,10 +180,8 @@ export class TunnelThread implements ForwarderPort {
         this.#tcp?.accept();
         if (this.#udp === undefined) return;
         const count = this.#udp.receive();
-        if (count === 0) return;
         this.#packetsIn += count;
-        this.#bytesIn += bytesOf(this.#udp.batch, count);
-        this.#forwarder.clients.receiveUdp(this.#udp.batch, count, this.#now);
+        if (count > 0) this.#forwarder.clients.receiveUdp(this.#udp.batch, count, this.#now);
         return;
       }
       default:
@@ -410,19 +423,12 @@ export class TunnelThread implements ForwarderPort {
         refused: (reason, remote, count) => this.#control.tcpRefused(reason, remote, count),
         frames: (count, index, peer) => {
           this.#packetsIn += count;
-          this.#bytesIn += bytesOf(transport.batch, count);
           this.#forwarder.clients.receiveTcp(transport.batch, count, index, peer, this.#now);
         },
       },
     });
     return transport;
   }
-}
-
-function bytesOf(batch: PacketBatch, count: number): number {
-  let bytes = 0;
-  for (let slot = 0; slot < count; slot++) bytes += batch.length[slot];
-  return bytes;
 }
 
 const TAG_WAKEUP = 0;

@@ -157,7 +157,7 @@ inline int64_t writeFacts(const Bytes& out, std::initializer_list<int32_t> facts
   X(udpOpen) X(udpSteer) X(udpReceive) X(udpSend) X(tunOpen) X(tunOffload) X(tunRead) X(tunWrite)               \
   X(keyInstall) X(keyFree) X(keyUsage) X(keyForwardForTest) X(open) X(seal)                                     \
   X(tcpListen) X(tcpAccept) X(tcpReceive) X(tcpSend) X(netlinkOpen) X(eventCreate) X(eventSignal) X(eventClear) \
-  X(pollCreate) X(pollAdd) X(pollModify) X(pollRemove) X(pollWait) X(watchReadable)                             \
+  X(pollCreate) X(pollAdd) X(pollModify) X(pollRemove) X(pollWait) X(pause) X(watchReadable)                             \
   X(tlsContext) X(tlsContextFree) X(tlsOpen) X(tlsClose) X(tlsReceive) X(tlsRead) X(tlsWrite) X(tlsTake)        \
   X(tlsPeer) X(tlsExport) X(tlsReason)
 

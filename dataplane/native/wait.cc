@@ -74,11 +74,16 @@ int64_t exported::pollAdd(Call& call) { return control(call, EPOLL_CTL_ADD); }
 int64_t exported::pollModify(Call& call) { return control(call, EPOLL_CTL_MOD); }
 int64_t exported::pollRemove(Call& call) { return control(call, EPOLL_CTL_DEL); }
 
+int64_t exported::pause(Call& call) {
+  const int32_t us = call.integer(0);
+  if (us < 0 || us > 1000) call.rangeError("Expected up to 1,000 microseconds");
+  return call.failed() ? 0 : usleep(static_cast<useconds_t>(us));
+}
+
 int64_t exported::pollWait(Call& call) {
-  const int32_t poll = call.descriptor(0), timeoutMs = call.integer(1), pauseUs = call.integer(4);
+  const int32_t poll = call.descriptor(0), timeoutMs = call.integer(1);
   const Bytes tags = call.facts(2, 1), events = call.bytes(3, 1);
   if (call.failed()) return 0;
-  if (pauseUs > 0) usleep(std::min(pauseUs, 1000));
   epoll_event found[kEvents];
   const auto room = static_cast<int>(std::min({tags.size, events.size, kEvents}));
   const int count = epoll_wait(poll, found, room, std::max(timeoutMs, -1));

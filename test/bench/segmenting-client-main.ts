@@ -80,7 +80,7 @@ function run(): void {
   const tags = new Int32Array(2);
   const events = new Uint8Array(2);
   for (;;) {
-    const ready = addon.pollWait(poll, PING_EVERY_MS, tags, events, 0);
+    const ready = addon.pollWait(poll, PING_EVERY_MS, tags, events);
     if (ready === 0) ping();
     for (let i = 0; i < ready; i++) {
       if (tags[i] === 0) sealAndSend(addon.tunRead(tun.fd, read.handle));

@@ -53,7 +53,7 @@ function forward(job: ForwardingJob): ForwardingResult {
     );
     const out: string[] = [];
     let read = 0;
-    while (out.length < packets.length && addon.pollWait(poll, 1000, new Int32Array(1), new Uint8Array(1), 0) > 0) {
+    while (out.length < packets.length && addon.pollWait(poll, 1000, new Int32Array(1), new Uint8Array(1)) > 0) {
       const count = addon.tunRead(far.fd, input.handle);
       const { verdict, key: keys, header, flags } = input.arrays;
       for (let slot = 0; slot < count; slot++) {

@@ -30,7 +30,7 @@ addon.tunWrite(tun.fd, batch.handle, laid, tun.uso ? 1 : 0);
 const poll = addon.pollCreate();
 addon.pollAdd(poll, network.fd, 1, false);
 const out: string[] = [];
-while (addon.pollWait(poll, 500, new Int32Array(1), new Uint8Array(1), 0) > 0) {
+while (addon.pollWait(poll, 500, new Int32Array(1), new Uint8Array(1)) > 0) {
   const read = batch.packets(addon.tunRead(network.fd, batch.handle));
   // Router solicitations of the kernel's own are not part of the experiment.
   out.push(...read.filter(([first]) => first >> 4 === 4).map((packet) => Buffer.from(packet).toString('base64')));

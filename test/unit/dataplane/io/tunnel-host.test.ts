@@ -227,7 +227,7 @@ inPrivateNetwork(import.meta.filename, () => {
       while (performance.now() < end || client.received.length < 1_000) {
         assert.ok(performance.now() < end + 10_000, `${client.received.length} of ${sent} were answered`);
         if (sent < 1_000) client.send(echoRequest(client.tunnelAddress, TARGET, sent++));
-        lab.addon.pollWait(poll, 1, new Int32Array(1), new Uint8Array(1), 0);
+        lab.addon.pollWait(poll, 1, new Int32Array(1), new Uint8Array(1));
         client.drain();
       }
       lab.addon.close(poll);
