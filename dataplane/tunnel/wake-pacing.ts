@@ -26,7 +26,7 @@ export class WakePacing {
 const PAUSE_MAX_US = 200;
 const MEMORY_US = 2_000;
 /** Packets: fewer than this are not worth a pause. */
-const WORTHWHILE = 2.5;
+const WORTHWHILE = 1.5;
 /** A quarter of what fits into a socket's buffer of the kernel's default size, 212,992 bytes. */
 const WANTED_BATCH = 24;
 const LARGE_BATCH = 32;
