@@ -62,6 +62,11 @@ export class NetworkUpdates {
 export function tellNetwork(state: EngineState, peer: Peer, updates: NetworkUpdates): void {
   const { tunnel, session } = peer;
   if (tunnel === undefined) return;
+  if (peer.pushedAt === -Infinity) {
+    // It has yet to ask.
+    tunnel.told = state.served.pushed;
+    return;
+  }
   const update = updates.for(tunnel.told, peer.dialect);
   const messages = update === undefined ? ({ ok: true, messages: [] } as const) : messagesFor(peer, update);
   if (!messages.ok) {

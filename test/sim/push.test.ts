@@ -101,6 +101,18 @@ test('[C56] [P81] tells a changed route to a client that takes updates, and rest
   assert.equal(modern.closed, undefined);
 });
 
+test('a client that has yet to ask is told what is new when it does, and not sent away', () => {
+  const world = new SimulatedWorld({ config: configWithRoutes(routes(1)) });
+  const client = world.client({ config: { protocolBits: 2, pushRequestMs: 20_000 } });
+  client.start();
+  world.advance(2_000);
+  assert.equal(world.tunnel.peers.size, 1);
+  world.feed({ kind: 'configChanged', config: configWithRoutes(routes(2)) });
+  world.advance(28_000);
+  assert.equal(client.closed, undefined);
+  assert.match(client.messages.join(), /route 10\.60\.0\.0 .*route 10\.60\.1\.0 /);
+});
+
 test('leaves clients in peace when nothing they were told has changed', () => {
   const world = new SimulatedWorld({ config: configWithRoutes(routes(1)) });
   const client = world.connect();

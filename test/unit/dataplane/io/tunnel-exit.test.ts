@@ -23,9 +23,10 @@ for (const [way, code] of [
           stdio: ['ignore', 'pipe', 'pipe'],
         },
       );
-      await once(child.stdout, 'data');
+      const ended = once(child, 'exit') as Promise<[number | null]>;
+      await Promise.race([once(child.stdout, 'data'), ended]);
       const killer = setTimeout(() => child.kill('SIGKILL'), 2_100);
-      const [status] = (await once(child, 'exit')) as [number | null];
+      const [status] = await ended;
       clearTimeout(killer);
       assert.equal(status, code, 'null: it had to be killed');
     },
