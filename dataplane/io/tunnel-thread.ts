@@ -53,8 +53,9 @@ export class TunnelThread implements ForwarderPort {
   #innerBytes = 0;
   readonly #unreportedCloses: { readonly connection: TcpConnectionId; readonly reason: string }[] = [];
   readonly #pacing = new WakePacing();
-  /** Packets of clients taken in this turn. */
+  /** Taken in this turn: packets of clients, and what was read from the TUN. */
   #packetsIn = 0;
+  #reads = 0;
   #now = 0;
   #countersDue = 0;
 
@@ -130,8 +131,9 @@ export class TunnelThread implements ForwarderPort {
 
   /** Looks away for a moment if that is worth it. @returns whether it was. */
   #pause(): boolean {
-    const pauseUs = this.#pacing.pauseAfter(this.#packetsIn, this.#now);
+    const pauseUs = this.#pacing.pauseAfter(this.#packetsIn, this.#reads, this.#now);
     this.#packetsIn = 0;
+    this.#reads = 0;
     if (pauseUs === 0 || this.#hasWork()) return false;
     this.#addon.pause(pauseUs);
     return true;
@@ -173,6 +175,7 @@ export class TunnelThread implements ForwarderPort {
         return;
       case TAG_TUN: {
         const count = this.#tun.read();
+        this.#reads += count;
         if (count > 0) this.#forwarder.network.receive(this.#tun.batch, count, this.#now);
         return;
       }
