@@ -1,6 +1,8 @@
 import { spawn, spawnSync, type ChildProcess, type StdioOptions } from 'node:child_process';
 import { extname, join, sep } from 'node:path';
+import { once } from 'node:events';
 import type { Duplex, Writable } from 'node:stream';
+import { setTimeout as delay } from 'node:timers/promises';
 import type { Connection } from '../api/connection.ts';
 import type { DataPlaneConfig } from '../api/data-plane-config.ts';
 import type {
@@ -12,6 +14,7 @@ import type {
 import { InternalError, ProtocolError, TransientError } from '../net/errors.ts';
 import { readJsonLines } from '../dataplane/io/json-lines.ts';
 import type { Enclosure } from './enclosure.ts';
+import type { LentOutput } from './log-output.ts';
 import { longestMessageBytes } from './message-bound.ts';
 import { MessageBudget } from './message-budget.ts';
 import { processIdentity, type ProcessIdentity } from './process-identity.ts';
@@ -24,7 +27,7 @@ export interface DataPlaneProcessOptions {
   /** Descriptors of this process. */
   readonly descriptors: DataPlaneDescriptors;
   /** Becomes its standard output and its standard error. */
-  readonly output: Writable;
+  readonly output: LentOutput;
   readonly start: Omit<DataPlaneStart, 'descriptors'>;
   readonly onNotice: (notice: DataPlaneNotice) => void;
 }
@@ -56,15 +59,14 @@ export class DataPlaneProcess {
     // In a session of its own it has no terminal: into root's, whoever takes it over could type.
     const environment = { cwd: '/', env: childEnvironment(), detached: true };
     this.#child = options.enclosure.start(() => spawn(command, rest, { stdio, ...environment }));
+    options.output.release();
     this.identity = identityOf(this.#child);
     this.#maxLineBytes = longestMessageBytes(options.start.config);
-    this.exited = new Promise((resolve) => {
+    const ended = new Promise<DataPlaneExit>((resolve) => {
       this.#child.once('error', (error) => resolve({ error: error.message, code: null, signal: null }));
-      this.#child.once('exit', (code, signal) =>
-        resolve({ code, signal, ...(this.#fault === undefined ? {} : { error: this.#fault }) }),
-      );
+      this.#child.once('exit', (code, signal) => resolve({ code, signal }));
     });
-    void this.exited.then(() => this.#settleAll());
+    this.exited = ended.then((exit) => this.#hearOut(exit));
     // The fourth entry of stdio is always 'pipe', which Node makes a connected pair of sockets. Without a descriptor
     // left for it there is no stdio at all, whatever the types say, and 'error' follows.
     this.#channel = (this.#child.stdio as ChildProcess['stdio'] | undefined)?.[CHANNEL_FD] as Duplex | undefined;
@@ -132,6 +134,17 @@ export class DataPlaneProcess {
   #killFor(fault: string): void {
     this.#fault ??= fault;
     this.kill();
+    this.#channel?.destroy();
+  }
+
+  /** What it said last is heard. The other end of its channel may have got to somebody who goes on. */
+  async #hearOut(exit: DataPlaneExit): Promise<DataPlaneExit> {
+    const channel = this.#channel;
+    if (channel?.destroyed === false)
+      await Promise.race([once(channel, 'close'), delay(LAST_WORDS_MS, undefined, { ref: false })]);
+    channel?.destroy();
+    this.#settleAll();
+    return this.#fault === undefined ? exit : { ...exit, error: this.#fault };
   }
 
   async #request(message: (requestId: number) => SupervisorMessage): Promise<DataPlaneMessage> {
@@ -183,8 +196,7 @@ function passOn({ descriptors: ours, output }: DataPlaneProcessOptions): {
   stdio: StdioOptions;
   descriptors: DataPlaneDescriptors;
 } {
-  const log = output === process.stdout ? (['inherit', 'inherit'] as const) : [output, output];
-  const stdio: (number | Writable | 'ignore' | 'inherit' | 'pipe')[] = ['ignore', ...log, 'pipe'];
+  const stdio: (number | Writable | 'ignore' | 'inherit' | 'pipe')[] = ['ignore', output.stdio, output.stdio, 'pipe'];
   const pass = (fd: number): number => stdio.push(fd) - 1;
   const descriptors = {
     udpTunnel: ours.udpTunnel.map(pass),
@@ -246,5 +258,7 @@ const UNPRIVILEGED = [
 const VIEW = '/mnt';
 const ENVIRONMENT = ['PATH', 'LANG', 'TZ', 'NODE_OPTIONS'];
 const ANSWER_LIMIT_MS = 5_000;
+/** What it wrote before it ended has arrived by then. */
+const LAST_WORDS_MS = 500;
 /** Twice the longest message that it takes: it may stand still for a while, and large edits go on. */
 const UNREAD_BYTES_MOST = 128 * 1024 * 1024;

@@ -1,4 +1,3 @@
-import type { Writable } from 'node:stream';
 import { setTimeout as delay } from 'node:timers/promises';
 import type { Connection } from '../api/connection.ts';
 import type { DataPlaneConfig } from '../api/data-plane-config.ts';
@@ -6,6 +5,7 @@ import type { DataPlaneDescriptors, DataPlaneMemory, DataPlaneStart } from '../d
 import { TerminalError, TransientError } from '../net/errors.ts';
 import { DataPlaneProcess, type DataPlaneNotice } from './data-plane-process.ts';
 import type { Enclosure } from './enclosure.ts';
+import type { LogOutput } from './log-output.ts';
 import type { ProcessIdentity } from './process-identity.ts';
 
 export interface SupervisorOptions {
@@ -18,8 +18,8 @@ export interface SupervisorOptions {
   readonly memory: () => DataPlaneMemory;
   readonly areManifestsRefused: () => boolean;
   readonly start: Pick<DataPlaneStart, 'tunName' | 'metricsListen' | 'logLevel' | 'timers'>;
-  /** Of the data plane; one that refers to a descriptor. */
-  readonly output: () => Writable;
+  /** For the log lines of one data plane. */
+  readonly output: LogOutput['lend'];
   readonly onLeases: (leases: DataPlaneMemory['leases']) => void;
   /** Resolves when they are kept. */
   readonly onCodesUsed: (totpSteps: DataPlaneMemory['totpSteps']) => Promise<void>;

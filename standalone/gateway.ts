@@ -1,6 +1,5 @@
 import { randomBytes } from 'node:crypto';
 import { availableParallelism } from 'node:os';
-import type { Writable } from 'node:stream';
 import type { EngineTimers, LogLevel } from '../dataplane/process-messages.ts';
 import type { Logger } from '../dataplane/io/logger.ts';
 import type { NativeAddon } from '../dataplane/io/native-addon.ts';
@@ -18,6 +17,7 @@ import { Enclosure } from './enclosure.ts';
 import { formatFinding, type Finding } from './findings.ts';
 import { readGatewaySet, type GatewaySetOptions, type ServedSet } from './gateway-set.ts';
 import type { GatewayStatus } from './gateway-status.ts';
+import type { LogOutput } from './log-output.ts';
 import { ManifestWatch } from './manifest-watch.ts';
 import {
   closeSockets,
@@ -51,8 +51,8 @@ export interface GatewayParts {
   readonly folder: StateFolder;
   readonly addon: NativeAddon;
   readonly log: Logger;
-  /** For the data plane's log lines. */
-  readonly output: () => Writable;
+  /** For a data plane's log lines. */
+  readonly output: LogOutput['lend'];
   /** The data plane can't be kept running. */
   readonly onGivenUp: (reason: string) => void;
 }

@@ -1,52 +1,110 @@
 import { spawn, type ChildProcess } from 'node:child_process';
 import { once } from 'node:events';
+import { fstatSync } from 'node:fs';
 import { setTimeout as delay } from 'node:timers/promises';
 import type { Writable } from 'node:stream';
 
-/** Where a gateway and its data plane write their log lines. */
+/** Where a gateway and its data planes write their log lines. */
 export interface LogOutput {
-  /** Another one once a relay has ended. */
+  /** Of the gateway itself. Another one once a relay has ended. */
   readonly stream: Writable;
+  /** An output for one data plane, which may be taken over. */
+  readonly lend: () => LentOutput;
   /** To be called when everything has been written. */
   readonly close: (limitMs: number) => Promise<void>;
 }
 
-/**
- * The standard output, behind a process of its own if that is a terminal: Node blocks on a terminal that is held
- * (Ctrl-S, a selection), and with it everything that a gateway does.
- *
- * @param onRelayLost called when there is no such process, or no longer: `stream` is then the terminal itself
- */
-export function openLogOutput(onRelayLost: (reason: string) => void): LogOutput {
-  if (!process.stdout.isTTY) return { stream: process.stdout, close: () => Promise.resolve() };
-  return new RelayedOutput(onRelayLost);
+/** The standard output and the standard error of a process. */
+export interface LentOutput {
+  readonly stdio: 'inherit' | 'ignore' | Writable;
+  /** To be called once the process has been started: from then on it alone holds it. */
+  readonly release: () => void;
 }
 
-class RelayedOutput implements LogOutput {
-  readonly #relay: ChildProcess;
-  readonly #ended: Promise<unknown>;
+export interface LogOutputOptions {
+  /** The gateway's own lines go straight to the terminal from now on. */
+  readonly onRelayLost: (reason: string) => void;
+  /** The lines of a data plane that is about to be started go nowhere. */
+  readonly onNotLent: (reason: string) => void;
+}
+
+/**
+ * The standard output. Node blocks on a terminal that is held (Ctrl-S, a selection), and with it everything that a gateway
+ * does: there the gateway writes to a process that writes to the terminal.
+ *
+ * A data plane is given the standard output itself only where it can do no more with it than write. Whoever holds a
+ * terminal can read what is typed, whoever holds a socket can shut it for all, and whoever holds a file can empty it.
+ */
+export function openLogOutput(options: LogOutputOptions): LogOutput {
+  return new StandardOutput(options);
+}
+
+class StandardOutput implements LogOutput {
+  readonly #options: LogOutputOptions;
+  readonly #own: Relay | undefined;
+  readonly #relays = new Set<Relay>();
   #closing = false;
 
-  constructor(onLost: (reason: string) => void) {
-    // In a session of its own: the terminal's Ctrl-C is meant for the gateway, which has something to say afterwards.
-    this.#relay = spawn('cat', { stdio: ['pipe', 'inherit', 'ignore'], detached: true });
-    this.#ended = once(this.#relay, 'exit').catch(() => undefined);
-    this.#relay.stdin?.on('error', () => undefined);
-    this.#relay.once('error', (error) => onLost(error.message));
-    this.#relay.once('exit', (code, signal) => {
-      this.#relay.stdin?.destroy();
-      if (!this.#closing) onLost(`cat ended by ${signal ?? `itself with status ${code}`}`);
-    });
+  constructor(options: LogOutputOptions) {
+    this.#options = options;
+    if (process.stdout.isTTY) this.#own = this.#relay(options.onRelayLost);
   }
 
   get stream(): Writable {
-    const { pid, stdin } = this.#relay;
-    return pid === undefined || stdin === null || stdin.destroyed ? process.stdout : stdin;
+    return this.#own?.input ?? process.stdout;
+  }
+
+  lend(): LentOutput {
+    const nothing = (): void => undefined;
+    if (isForWritingOnly()) return { stdio: 'inherit', release: nothing };
+    const { input } = this.#relay(nothing, this.#options.onNotLent);
+    // Not `end`, which would shut the socket for the process too.
+    return { stdio: input ?? 'ignore', release: () => input?.destroy() };
   }
 
   async close(limitMs: number): Promise<void> {
     this.#closing = true;
-    this.#relay.stdin?.end();
-    await Promise.race([this.#ended, delay(limitMs)]);
+    this.#own?.input?.end();
+    await Promise.race([
+      Promise.all([...this.#relays].map(({ ended }) => ended)),
+      delay(limitMs, undefined, { ref: false }),
+    ]);
   }
+
+  #relay(onLost: (reason: string) => void, onFailed = onLost): Relay {
+    const relay = new Relay((reason) => this.#closing || onLost(reason), onFailed);
+    this.#relays.add(relay);
+    void relay.ended.then(() => this.#relays.delete(relay));
+    return relay;
+  }
+}
+
+/** A `cat` between whoever holds its input and our standard output. */
+class Relay {
+  readonly ended: Promise<unknown>;
+  readonly #child: ChildProcess;
+
+  constructor(onLost: (reason: string) => void, onFailed: (reason: string) => void) {
+    // In a session of its own: the terminal's Ctrl-C is meant for the gateway, which has something to say afterwards.
+    const child = spawn('cat', { stdio: ['pipe', 'inherit', 'ignore'], detached: true });
+    this.#child = child;
+    this.ended = once(child, 'exit').catch(() => undefined);
+    child.stdin.on('error', () => undefined);
+    child.once('error', (error) => onFailed(error.message));
+    child.once('exit', (code, signal) => {
+      child.stdin.destroy();
+      onLost(`cat ended by ${signal ?? `itself with status ${code}`}`);
+    });
+  }
+
+  /** Undefined when it could not be started, or has ended. */
+  get input(): Writable | undefined {
+    const { pid, stdin } = this.#child;
+    return pid === undefined || stdin === null || stdin.destroyed ? undefined : stdin;
+  }
+}
+
+function isForWritingOnly(): boolean {
+  const kind = fstatSync(process.stdout.fd);
+  return kind.isFIFO() || (kind.isCharacterDevice() && !process.stdout.isTTY);
 }

@@ -24,9 +24,12 @@ export interface StandaloneOptions extends GatewayOptions {
  */
 export async function runStandalone(options: StandaloneOptions): Promise<number> {
   // A reader that stops reading must not stop the gateway: the sink drops and counts.
-  const output = openLogOutput((reason) => {
-    sink.redirect(output.stream);
-    log.warn({ cause: reason }, 'The log goes straight to the terminal: while that is held, the gateway stands still');
+  const output = openLogOutput({
+    onRelayLost: (cause) => {
+      sink.redirect(output.stream);
+      log.warn({ cause }, 'The log goes straight to the terminal: while that is held, the gateway stands still');
+    },
+    onNotLent: (cause) => log.warn({ cause }, 'The log lines of the data plane are lost'),
   });
   const sink = new LogSink(output.stream);
   const log = createLogger({ level: options.logLevel, sink });
@@ -58,7 +61,7 @@ export async function runStandalone(options: StandaloneOptions): Promise<number>
     const addon = loadAddon();
     // Before there is a key in it.
     addon.hideMemory();
-    const started = new Gateway(options, { folder, addon, log, output: () => output.stream, onGivenUp });
+    const started = new Gateway(options, { folder, addon, log, output: () => output.lend(), onGivenUp });
     gateway = started;
     process.on('SIGHUP', () => started.reload());
     // A signal during the start is obeyed at once; `stop` undoes as far as it got.

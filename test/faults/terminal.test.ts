@@ -1,7 +1,7 @@
 // A gateway whose log goes to a terminal, and what becomes of it when that or the program in between goes.
 import assert from 'node:assert/strict';
 import { spawn, type ChildProcess } from 'node:child_process';
-import { existsSync, mkdirSync, readFileSync, symlinkSync } from 'node:fs';
+import { existsSync, mkdirSync, readdirSync, readFileSync, readlinkSync, symlinkSync } from 'node:fs';
 import { join } from 'node:path';
 import { test, type TestContext } from 'node:test';
 import { commandOf, dataPlaneOf, isRunning } from '../support/gateway-processes.ts';
@@ -29,8 +29,8 @@ test('without cat the log goes straight to the terminal', { skip }, async (t) =>
   const terminal = startOnTerminal(t, world, ['env', `PATH=${path}`]);
   await terminal.log.waitFor(/"msg":"Ready"/);
   assert.match(await terminal.log.waitFor(STRAIGHT), /ENOENT/);
+  assert.match(await terminal.log.waitFor(/The log lines of the data plane are lost/), /ENOENT/);
   await assertServes(world);
-  await terminal.log.waitFor(/Started data plane/);
   assert.equal(await stopped(world, terminal), 0);
   assert.deepEqual(machineState(world.lab.gateway), before);
 });
@@ -49,6 +49,27 @@ test('a program that holds the terminal and dies costs the gateway nothing', { s
   assert.equal(await stopped(world, terminal), 0);
   assert.deepEqual(machineState(world.lab.gateway), before);
 });
+
+for (const where of ['a terminal', 'a socket'] as const) {
+  test(`a data plane gets hold of nothing that a gateway on ${where} has`, { skip }, async (t) => {
+    const { world } = await labOf(t);
+    const { log } = where === 'a socket' ? world.gateway : startOnTerminal(t, world);
+    if (where === 'a socket') await world.gateway.start();
+    await log.waitFor(/"msg":"Ready"/);
+    await log.waitFor(/Started data plane/);
+    const parent = gatewayPid(world);
+    const child = dataPlaneOf(parent);
+    assert.ok(child !== undefined);
+    const held = new Set(readdirSync(`/proc/${parent}/fd`).map((fd) => readlinkSync(`/proc/${parent}/fd/${fd}`)));
+    for (const fd of [1, 2]) {
+      const output = readlinkSync(`/proc/${child}/fd/${fd}`);
+      assert.match(output, /^socket:/);
+      assert.ok(!held.has(output), output);
+    }
+    process.kill(parent, 'SIGTERM');
+    await waitFor('the gateway to end', () => !isRunning(parent));
+  });
+}
 
 test('a terminal that is closed costs the gateway nothing', { skip }, async (t) => {
   const { world, before } = await labOf(t);
