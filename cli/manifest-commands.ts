@@ -71,7 +71,7 @@ export function addExplainCommand(program: Command): void {
     .addOption(manifestsOption())
     .addOption(required(endpointOption()))
     .addOption(required(new Option('--to <ip...>', 'IPv4 addresses')))
-    .option('--group <id...>', 'groups of the client')
+    .addOption(groupOption())
     .option('--target-network <name>', 'the TargetNetwork; may be left out when the endpoint has one')
     .addOption(quotaOption())
     .addOption(outputOption(['text', 'json']))
@@ -86,7 +86,7 @@ export function addExplainCommand(program: Command): void {
 
 Examples:
   clientvpn explain examples/quickstart --endpoint quickstart --to 10.50.0.10 1.0.0.1
-  clientvpn explain --manifests . --endpoint corp --group engineering managers --to 172.16.0.10 8.8.8.8 --output json`,
+  clientvpn explain --manifests . --endpoint corp --group engineering --group managers --to 172.16.0.10 8.8.8.8 --output json`,
     )
     .action(async (paths: readonly string[], flags: ExplainFlags, command: Command) => {
       const manifests = manifestPaths(command, paths, flags.manifests);
@@ -97,6 +97,13 @@ Examples:
         io(),
       );
     });
+}
+
+/** One at a time: unlike an address, a path that comes after it can't be told from a group. */
+function groupOption(): Option {
+  return new Option('--group <id>', 'group of the client; may be repeated').argParser(
+    (id, soFar: readonly string[] | undefined): readonly string[] | undefined => [...(soFar ?? []), id],
+  );
 }
 
 function io(): { readonly out: NodeJS.WriteStream; readonly err: NodeJS.WriteStream } {

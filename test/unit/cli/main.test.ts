@@ -31,7 +31,7 @@ const COMMANDS = {
   connections: '--state-dir <dir> --output <format>',
   terminate: '--state-dir <dir>',
   explain:
-    '--manifests <path...> --endpoint <name> --to <ip...> --group <id...> --target-network <name> ' +
+    '--manifests <path...> --endpoint <name> --to <ip...> --group <id> --target-network <name> ' +
     '--quota <name=n...> --output <format>',
   'hash-password': '',
 };
@@ -171,6 +171,17 @@ test('options that take several values also may be repeated, and manifests are t
       [true, false],
     );
   }
+});
+
+test('explain takes what comes after a group for manifests, not for another group', () => {
+  const scenarios = join(ROOT, 'examples', 'restrict-by-group');
+  const statusOf = (...words: readonly string[]): number | null =>
+    clientvpn(['explain', join(scenarios, 'base'), '--endpoint', 'groups', ...words, '--to', '172.16.0.10']).status;
+  const rules = join(scenarios, '1-single-destination.yaml');
+  assert.equal(statusOf('--group', 'Eng', rules), 0);
+  assert.equal(statusOf('--group', 'Mgr', '--group', 'Eng', rules), 0);
+  assert.equal(statusOf('--group', 'Mgr', rules), 1);
+  assert.equal(statusOf('--group', 'Mgr', 'Eng', rules), 2, 'there is no such file');
 });
 
 const unbuilt = existsSync(join(ROOT, 'dist', 'cli', 'main.js')) ? false : 'needs make build';
