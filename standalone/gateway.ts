@@ -199,6 +199,7 @@ export class Gateway {
     running.openTun(addon);
     await net.apply();
     this.#refuseWhenStopping();
+    this.#undo.push(() => this.#writes.close());
     this.#undo.push(() => this.#memory.flush());
     this.#undo.push(() => running.supervisor?.shutdown());
     await this.#startDataPlane(running);
