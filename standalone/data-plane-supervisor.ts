@@ -48,6 +48,8 @@ export class DataPlaneSupervisor {
   readonly #stop = new AbortController();
   #config: DataPlaneConfig;
   #process: DataPlaneProcess | undefined;
+  /** Ends because it was asked to, for another one to begin. */
+  #replaced: DataPlaneProcess | undefined;
   #waiting: Waiting[] = [];
   #enforcedDigest: string | null = null;
   #failuresInARow = 0;
@@ -106,6 +108,17 @@ export class DataPlaneSupervisor {
     return this.#alive().terminate(connectionId);
   }
 
+  /**
+   * Says goodbye to the clients and starts a data plane on other descriptors; what fails is tried again as after a crash.
+   * Ends with the one that runs.
+   */
+  async restart(): Promise<void> {
+    // Between two data planes, too: what was opened for the next one is of no use.
+    this.#areDescriptorsUsed = true;
+    this.#replaced = this.#process;
+    await this.#process?.shutdown();
+  }
+
   /** Says goodbye to the clients and ends the data plane for good; whoever waits for it is answered. */
   async shutdown(): Promise<void> {
     this.#stop.abort();
@@ -120,6 +133,7 @@ export class DataPlaneSupervisor {
       if (unopened !== null) this.#failuresInARow += 1;
       const reason = unopened ?? (await this.#runOnce(firstUp));
       if (this.#stop.signal.aborted) break;
+      if (reason === null) continue;
       if (!this.#wasReady) {
         firstUp.reject(new TerminalError(`The data plane could not start: ${reason}`));
         return;
@@ -141,18 +155,20 @@ export class DataPlaneSupervisor {
   /** @returns why the next data plane can't be given any; null when it can. */
   async #renewDescriptors(): Promise<string | null> {
     if (!this.#areDescriptorsUsed) return null;
+    // Before: a restart may be asked for before this goes on.
+    this.#areDescriptorsUsed = false;
     try {
       await this.#options.renewDescriptors();
     } catch (error) {
+      this.#areDescriptorsUsed = true;
       const reason = error instanceof Error ? error.message : String(error);
       return `sockets and TUN device could not be opened anew: ${reason}`;
     }
-    this.#areDescriptorsUsed = false;
     return null;
   }
 
-  /** @returns why it ended. Only a long run starts the count of failures anew. */
-  async #runOnce(firstUp: PromiseWithResolvers<void>): Promise<string> {
+  /** @returns why it ended; null when another one was asked for. Only a long run starts the count of failures anew. */
+  async #runOnce(firstUp: PromiseWithResolvers<void>): Promise<string | null> {
     let failure: string | undefined;
     let wasReady = false;
     const onNotice = (notice: DataPlaneNotice): void => {
@@ -197,8 +213,11 @@ export class DataPlaneSupervisor {
     this.#enforcedDigest = null;
     this.#options.onProcess(null);
     const ranLong = performance.now() - startedAt > LONG_RUN_MS;
-    this.#failuresInARow = wasReady && ranLong ? 0 : this.#failuresInARow + 1;
+    const isReplaced = this.#replaced === process;
+    if (wasReady && ranLong) this.#failuresInARow = 0;
+    else if (!isReplaced) this.#failuresInARow += 1;
     this.#wasReady ||= wasReady;
+    if (isReplaced) return null;
     // What the parent saw goes before what the process says.
     return (
       error ?? failure ?? (signal === null ? `it ended with status ${code ?? 'unknown'}` : `it was killed by ${signal}`)

@@ -241,29 +241,16 @@ export class Gateway {
 
   /** Its descriptors are dead for good, so the data plane starts anew with others. */
   async #replaceTun(running: Running): Promise<void> {
-    const { addon, onGivenUp } = this.#parts;
-    // Between two data planes it may not be there yet.
-    if (running.tun.length === 0) return;
-    this.#sayTunIsGone(running);
-    await running.supervisor?.shutdown();
-    try {
-      this.#refuseWhenStopping();
-      await running.renewDescriptors(addon);
-      this.#refuseWhenStopping();
-      await this.#startDataPlane(running);
-    } catch (error) {
-      if (!this.#stopping) onGivenUp(messageOf(error));
-    }
+    // Between two data planes it may not be there yet, or be made again already.
+    if (running.tun.length > 0 && running.net.isTunGone()) await running.supervisor?.restart();
   }
 
   async #renewDescriptors(running: Running): Promise<void> {
-    // A data plane notices too, and may be the first.
-    if (running.tun.length > 0 && running.net.isTunGone()) this.#sayTunIsGone(running);
-    await running.renewDescriptors(this.#parts.addon);
-  }
-
-  #sayTunIsGone({ net }: Running): void {
-    this.#parts.log.error({ tun: net.plan.tun }, 'The TUN device was removed; making it again');
+    const { addon, log } = this.#parts;
+    // Said here: a data plane notices too, and may be the first.
+    if (running.tun.length > 0 && running.net.isTunGone())
+      log.error({ tun: running.net.plan.tun }, 'The TUN device was removed; making it again');
+    await running.renewDescriptors(addon);
   }
 
   async #reload(): Promise<void> {

@@ -1,4 +1,7 @@
 import assert from 'node:assert/strict';
+import { mkdtempDisposableSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
 import { test } from 'node:test';
 import { gatewayProcesses } from '../support/gateway-processes.ts';
 import { machineState, machineStateWithoutNumbers } from '../support/machine-state.ts';
@@ -61,6 +64,36 @@ for (const transport of ['udp', 'tcp'] as const) {
     assert.deepEqual(machineState(namespace), before);
   });
 }
+
+test('a removed TUN device is made again, even if it can not be at once', { skip }, async (t) => {
+  const programs = mkdtempDisposableSync(join(tmpdir(), 'cvpn-nft-'));
+  t.after(() => programs.remove());
+  const refusal = join(programs.path, 'refuses');
+  // Finds the real one behind it.
+  const nft = `#!/bin/sh\n[ ! -e '${refusal}' ] || exit 1\nPATH="\${PATH#*:}" exec nft "$@"\n`;
+  writeFileSync(join(programs.path, 'nft'), nft, { mode: 0o755 });
+  const environment = { PATH: `${programs.path}:${process.env['PATH']}` };
+  const world = await World.create(t, { started: false, environment });
+  const { gateway, lab } = world;
+  const before = machineState(lab.gateway);
+  await gateway.start();
+  const { child } = await gatewayProcesses(gateway);
+  const tun = lab.gateway.must('ip', '-o', 'link', 'show', 'type', 'tun').split(': ')[1] ?? '';
+
+  // A data plane that stands still does not notice before its parent does.
+  process.kill(child, 'SIGSTOP');
+  writeFileSync(refusal, '');
+  const from = gateway.log.mark();
+  lab.gateway.ip(`link delete ${tun}`);
+  await gateway.log.waitFor(/The TUN device was removed; making it again/, { from });
+  await gateway.log.waitFor(/could not be opened anew: nft failed/, { from });
+  rmSync(refusal);
+  await gateway.log.waitFor(/The data plane is back/, { from });
+  await world.connect();
+  assert.ok(lab.client().ping(TARGETS.vpc));
+  assert.equal(await gateway.stop(), 0);
+  assert.deepEqual(machineState(lab.gateway), before);
+});
 
 test(
   'UDP sockets that an administrator ends go on serving those who are there and those who come',
