@@ -140,8 +140,11 @@ export class DataPlaneProcess {
   /** What it said last is heard. The other end of its channel may have got to somebody who goes on. */
   async #hearOut(exit: DataPlaneExit): Promise<DataPlaneExit> {
     const channel = this.#channel;
-    if (channel?.destroyed === false)
-      await Promise.race([once(channel, 'close'), delay(LAST_WORDS_MS, undefined, { ref: false })]);
+    if (channel?.closed === false) {
+      // What is wrong with it is told elsewhere.
+      const closed = once(channel, 'close').catch(() => undefined);
+      await Promise.race([closed, delay(LAST_WORDS_MS, undefined, { ref: false })]);
+    }
     channel?.destroy();
     this.#settleAll();
     return this.#fault === undefined ? exit : { ...exit, error: this.#fault };
