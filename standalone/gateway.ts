@@ -72,7 +72,6 @@ export class Gateway {
   readonly #parts: GatewayParts;
   readonly #enclosure: Enclosure;
   readonly #recorder: RunRecorder;
-  readonly #memory: PersistedMemory;
   readonly #writes: StateWrites;
   readonly #undo: (() => Promise<void> | void)[] = [];
   #setOptions: GatewaySetOptions | undefined;
@@ -95,9 +94,6 @@ export class Gateway {
     this.#enclosure = new Enclosure(parts.addon);
     this.#recorder = new RunRecorder(parts.folder);
     this.#writes = new StateWrites(parts.log);
-    this.#memory = new PersistedMemory(parts.folder, this.#writes, (reason) =>
-      parts.log.warn({ cause: reason }, 'Sticky addresses or used one-time codes could not be read'),
-    );
   }
 
   /** @throws ManifestsRefused, TerminalError; `stop` is due in either case */
@@ -191,7 +187,10 @@ export class Gateway {
       clientCidr,
       store: (network) => this.#recorder.set({ network }),
     });
-    const running = new Running(set, net, sockets, listen);
+    const memory = new PersistedMemory(folder, this.#writes, clientCidr, (reason) =>
+      log.warn({ cause: reason }, 'Sticky addresses or used one-time codes could not be read'),
+    );
+    const running = new Running(set, net, memory, sockets, listen);
     this.#running = running;
     this.#undo.push(() => this.#recorder.clear());
     this.#undo.push(() => net.undo());
@@ -200,7 +199,7 @@ export class Gateway {
     await net.apply();
     this.#refuseWhenStopping();
     this.#undo.push(() => this.#writes.close());
-    this.#undo.push(() => this.#memory.flush());
+    this.#undo.push(() => memory.flush());
     this.#undo.push(() => running.supervisor?.shutdown());
     await this.#startDataPlane(running);
     const network = new NetworkWatch({ addon, net, log, onTunGone: () => this.#replaceTun(running) });
@@ -213,18 +212,18 @@ export class Gateway {
   async #startDataPlane(running: Running): Promise<void> {
     const { log, output, onGivenUp } = this.#parts;
     const { logLevel, metricsListen, timersForTest } = this.#options;
-    const { net, set } = running;
+    const { net, set, memory } = running;
     const supervisor = new DataPlaneSupervisor({
       enclosure: this.#enclosure,
       descriptors: () => ({ ...running.sockets, tun: running.tun }),
       renewDescriptors: () => this.#renewDescriptors(running),
       config: set.config,
-      memory: () => this.#memory.current,
+      memory: () => memory.current,
       areManifestsRefused: () => this.#refused !== null,
       start: { tunName: net.plan.tun, metricsListen, logLevel, timers: timersForTest ?? {} },
       output,
-      onLeases: (leases) => this.#memory.keepLeases(leases),
-      onCodesUsed: (totpSteps) => this.#memory.keepCodes(totpSteps),
+      onLeases: (leases) => memory.keepLeases(leases),
+      onCodesUsed: (totpSteps) => memory.keepCodes(totpSteps),
       onProcess: (dataPlane) => this.#writes.attempt(RUN_RECORD_FILE, () => this.#recorder.set({ dataPlane })),
       onDown: ({ reason, nextTryMs }) =>
         log.error({ cause: reason, nextTryMs }, 'The data plane ended and will be restarted'),
@@ -339,13 +338,15 @@ class Running {
   supervisor: DataPlaneSupervisor | undefined;
   tun: readonly number[] = [];
   readonly net: NetSetup;
+  readonly memory: PersistedMemory;
   sockets: OpenSockets;
   readonly #listen: ListenOptions;
   #isTunOurs = false;
 
-  constructor(set: ServedSet, net: NetSetup, sockets: OpenSockets, listen: ListenOptions) {
+  constructor(set: ServedSet, net: NetSetup, memory: PersistedMemory, sockets: OpenSockets, listen: ListenOptions) {
     this.set = set;
     this.net = net;
+    this.memory = memory;
     this.sockets = sockets;
     this.#listen = listen;
   }

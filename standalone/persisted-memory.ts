@@ -1,4 +1,6 @@
 import type { DataPlaneMemory } from '../dataplane/process-messages.ts';
+import type { Ipv4Prefix } from '../net/ipv4-prefix.ts';
+import { leasesIn, totpStepsIn, type Entries } from './memory-entries.ts';
 import { PacedWrite } from './paced-write.ts';
 import type { StateFolder } from './state-folder.ts';
 import type { StateWrites } from './state-writes.ts';
@@ -13,16 +15,26 @@ const FILES = { leases: 'leases.json', totpSteps: 'used-codes.json' } as const;
 export class PersistedMemory {
   readonly #folder: StateFolder;
   readonly #writes: Pick<StateWrites, 'attempt'>;
+  readonly #clientCidr: Ipv4Prefix;
   readonly #onUnreadable: (reason: string) => void;
   readonly #leases = new PacedWrite(() => this.#write('leases'));
   readonly #totpSteps = new PacedWrite(() => this.#write('totpSteps'));
   #current: DataPlaneMemory;
 
-  constructor(folder: StateFolder, writes: Pick<StateWrites, 'attempt'>, onUnreadable: (reason: string) => void) {
+  constructor(
+    folder: StateFolder,
+    writes: Pick<StateWrites, 'attempt'>,
+    clientCidr: Ipv4Prefix,
+    onUnreadable: (reason: string) => void,
+  ) {
     this.#folder = folder;
     this.#writes = writes;
+    this.#clientCidr = clientCidr;
     this.#onUnreadable = onUnreadable;
-    this.#current = { leases: this.#load('leases', isLease), totpSteps: this.#load('totpSteps', isTotpStep) };
+    this.#current = {
+      leases: this.#load('leases', (leases) => leasesIn(leases, clientCidr)),
+      totpSteps: this.#load('totpSteps', totpStepsIn),
+    };
   }
 
   get current(): DataPlaneMemory {
@@ -31,13 +43,13 @@ export class PersistedMemory {
 
   /** Replaces them, here at once and soon on disk. */
   keepLeases(leases: DataPlaneMemory['leases']): void {
-    this.#current = { ...this.#current, leases: entriesOf({ leases }, 'leases', isLease) };
+    this.#current = { ...this.#current, leases: leasesIn(leases, this.#clientCidr).kept };
     void this.#leases.ask();
   }
 
   /** Replaces them, here at once; resolves when they are on disk, or reported. */
   keepCodes(totpSteps: DataPlaneMemory['totpSteps']): Promise<void> {
-    this.#current = { ...this.#current, totpSteps: entriesOf({ totpSteps }, 'totpSteps', isTotpStep) };
+    this.#current = { ...this.#current, totpSteps: totpStepsIn(totpSteps).kept };
     return this.#totpSteps.ask();
   }
 
@@ -54,35 +66,22 @@ export class PersistedMemory {
     );
   }
 
-  #load<T>(field: keyof typeof FILES, isEntry: (value: unknown) => value is T): readonly T[] {
+  /** What is wrong in the file is left out: nothing in it may keep a gateway from starting. */
+  #load<T>(field: keyof typeof FILES, entriesIn: (value: unknown) => Entries<T>): readonly T[] {
     try {
       const text = this.#folder.read(FILES[field]);
-      return text === undefined ? [] : entriesOf(JSON.parse(text), field, isEntry);
+      if (text === undefined) return [];
+      const { kept, dropped } = entriesIn((JSON.parse(text) as Partial<Record<string, unknown>> | null)?.[field]);
+      const all = kept.length + dropped;
+      if (dropped > 0)
+        this.#onUnreadable(`${FILES[field]}: ${dropped} of ${all} entries have no meaning or no room here`);
+      return kept;
     } catch (error) {
       // Comforts only: starting without them is better than not starting. One-time codes expire in two minutes.
       this.#onUnreadable(messageOf(error));
       return [];
     }
   }
-}
-
-/** What is wrong in the file is left out: nothing in it may keep a gateway from starting. */
-function entriesOf<T>(memory: unknown, field: string, isEntry: (value: unknown) => value is T): readonly T[] {
-  const entries = isRecord(memory) ? memory[field] : undefined;
-  return Array.isArray(entries) ? entries.filter(isEntry) : [];
-}
-
-function isLease(value: unknown): value is DataPlaneMemory['leases'][number] {
-  if (!isRecord(value) || typeof value['identity'] !== 'string' || typeof value['address'] !== 'string') return false;
-  return value['freedAt'] === null || Number.isFinite(value['freedAt']);
-}
-
-function isTotpStep(value: unknown): value is DataPlaneMemory['totpSteps'][number] {
-  return isRecord(value) && typeof value['user'] === 'string' && Number.isSafeInteger(value['step']);
-}
-
-function isRecord(value: unknown): value is Readonly<Record<string, unknown>> {
-  return typeof value === 'object' && value !== null;
 }
 
 function messageOf(error: unknown): string {

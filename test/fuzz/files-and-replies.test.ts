@@ -36,6 +36,7 @@ import { ROOT } from '../support/source-tree.ts';
 const NOW = Date.UTC(2026, 10, 23);
 const folder = mkdtempSync(join(tmpdir(), 'cvt-fuzz-'));
 after(() => rmSync(folder, { recursive: true, force: true }));
+const CLIENT_CIDR = { address: 0x0a640000, length: 22 };
 const state = StateFolder.create(join(folder, 'state'));
 const validator = await loadValidator();
 
@@ -149,7 +150,12 @@ const TARGETS: readonly FuzzTarget[] = [
     feed(input, reached) {
       for (const file of ['leases.json', 'used-codes.json']) writeFileSync(join(state.path, file), input);
       let trouble = '';
-      const { current } = new PersistedMemory(state, { attempt: assert.fail }, (reason) => (trouble = reason));
+      const { current } = new PersistedMemory(
+        state,
+        { attempt: assert.fail },
+        CLIENT_CIDR,
+        (reason) => (trouble = reason),
+      );
       if (trouble !== '') reached('refused');
       const world = new SimulatedWorld({ memory: current });
       world.feed({ kind: 'deadline' });

@@ -23,6 +23,7 @@ import { isAlive, processIdentity } from '../../../standalone/process-identity.t
 import { leftRecord, RunRecorder } from '../../../standalone/run-record.ts';
 import { PersistedMemory } from '../../../standalone/persisted-memory.ts';
 
+const CLIENT_CIDR = { address: 0x0a4d0000, length: 22 };
 const isRoot = process.getuid?.() === 0;
 
 function temporary(t: TestContext): string {
@@ -174,10 +175,10 @@ test('memory survives a restart; damaged, it is given up', async (t) => {
   };
   const troubles: string[] = [];
   const report = (reason: string): unknown => troubles.push(reason);
-  const first = new PersistedMemory(folder, writesOf(assert.fail), report);
+  const first = new PersistedMemory(folder, writesOf(assert.fail), CLIENT_CIDR, report);
   first.keepLeases(memory.leases);
   await first.keepCodes(memory.totpSteps);
-  const again = (): PersistedMemory => new PersistedMemory(folder, writesOf(assert.fail), report);
+  const again = (): PersistedMemory => new PersistedMemory(folder, writesOf(assert.fail), CLIENT_CIDR, report);
   assert.deepEqual(again().current, memory);
   assert.deepEqual(troubles, []);
   writeFileSync(folder.pathOf('leases.json'), 'not json');
@@ -189,7 +190,7 @@ test('trouble with writing is said when it begins and when everything has been w
   const folder = StateFolder.create(temporary(t));
   const said: string[] = [];
   const writes = writesOf((text) => said.push(text));
-  const memory = new PersistedMemory(folder, writes, assert.fail);
+  const memory = new PersistedMemory(folder, writes, CLIENT_CIDR, assert.fail);
   const leases = [{ identity: 'alice', address: '10.77.0.2', freedAt: null }];
   mkdirSync(folder.pathOf('leases.json'));
   for (let step = 1; step <= 3; step += 1) {
@@ -209,14 +210,18 @@ test('trouble with writing is said when it begins and when everything has been w
   await kept;
   assert.deepEqual(said.splice(0), ['The state folder could not be written', 'The state folder can be written again']);
   assert.equal(writes.trouble, null);
-  assert.deepEqual(new PersistedMemory(folder, writes, assert.fail).current.leases, leases, 'what was owed is written');
+  assert.deepEqual(
+    new PersistedMemory(folder, writes, CLIENT_CIDR, assert.fail).current.leases,
+    leases,
+    'what was owed is written',
+  );
 });
 
 test('a flood of sticky addresses is one write at once and one later, and codes do not wait for it', async (t) => {
   const folder = StateFolder.create(temporary(t));
-  const memory = new PersistedMemory(folder, writesOf(assert.fail), assert.fail);
+  const memory = new PersistedMemory(folder, writesOf(assert.fail), CLIENT_CIDR, assert.fail);
   const leases = (count: number) => [{ identity: `user ${count}`, address: '10.77.0.2', freedAt: null }];
-  const onDisk = () => new PersistedMemory(folder, writesOf(assert.fail), assert.fail).current;
+  const onDisk = () => new PersistedMemory(folder, writesOf(assert.fail), CLIENT_CIDR, assert.fail).current;
   for (let count = 1; count <= 5_000; count += 1) memory.keepLeases(leases(count));
   assert.deepEqual(onDisk().leases, leases(1));
   assert.deepEqual(memory.current.leases, leases(5_000), 'for a data plane that is started now');
@@ -229,12 +234,55 @@ test('a flood of sticky addresses is one write at once and one later, and codes 
 });
 
 test('a data plane that talks nonsense leaves nothing that its successor could not start with', async (t) => {
-  const memory = new PersistedMemory(StateFolder.create(temporary(t)), writesOf(assert.fail), assert.fail);
+  const memory = new PersistedMemory(StateFolder.create(temporary(t)), writesOf(assert.fail), CLIENT_CIDR, assert.fail);
   memory.keepLeases(7 as never);
   await memory.keepCodes(null as never);
   assert.deepEqual(memory.current, { leases: [], totpSteps: [] });
   await memory.keepCodes([null, { user: 'alice', step: 1 }, { user: 'bob' }] as never);
   assert.deepEqual(memory.current.totpSteps, [{ user: 'alice', step: 1 }]);
+});
+
+test('what a data plane leaves to its successor is no longer than what that starts with, nor other than it was asked', async (t) => {
+  const memory = new PersistedMemory(StateFolder.create(temporary(t)), writesOf(assert.fail), CLIENT_CIDR, assert.fail);
+  const longest = JSON.stringify(['\u0001'.repeat(255), '"'.repeat(64)]);
+  const lease = { identity: longest, address: '10.77.3.255', freedAt: 1_767_225_600_000 };
+  memory.keepLeases([
+    { ...lease, rest: 'x'.repeat(1_000) },
+    lease,
+    ...['10.77.4.0', '::1', 'x'.repeat(1_000)].map((address) => ({ ...lease, address })),
+    { ...lease, address: '10.77.0.2', identity: 'x'.repeat(2_049) },
+    { ...lease, address: '10.77.0.2', freedAt: 'x' },
+  ] as never);
+  assert.deepEqual(memory.current.leases, [lease]);
+  const used = { user: '\ufffd'.repeat(85), step: 7 };
+  await memory.keepCodes([
+    { ...used, rest: 0 },
+    { ...used, step: 8 },
+    { ...used, user: `${used.user}a` },
+  ] as never);
+  assert.deepEqual(memory.current.totpSteps, [used]);
+});
+
+test('files that no data plane could start with are read as far as one can, with a word about the rest', (t) => {
+  const folder = StateFolder.create(temporary(t));
+  const fill = '\u0001'.repeat(240);
+  const leases = Array.from({ length: 70_000 }, (_, index) => ({
+    identity: fill,
+    address: `10.${64 + (index >> 16)}.${(index >> 8) & 255}.${index & 255}`,
+    freedAt: null,
+  }));
+  const totpSteps = leases.map(({ identity, address }) => ({ user: `${address}${identity}`.slice(0, 255), step: 1 }));
+  const poison = { identity: '\ufffd'.repeat(1_000_000), address: '10.64.0.0', freedAt: null };
+  folder.write('leases.json', JSON.stringify({ formatVersion: 1, leases: [poison, ...leases] }));
+  folder.write('used-codes.json', JSON.stringify({ formatVersion: 1, totpSteps }));
+  const troubles: string[] = [];
+  const clientCidr = { address: 0x0a400000, length: 12 };
+  const report = (reason: string): unknown => troubles.push(reason);
+  const { current } = new PersistedMemory(folder, writesOf(assert.fail), clientCidr, report);
+  assert.ok(Buffer.byteLength(JSON.stringify(current)) < 41 * 1024 * 1024);
+  assert.deepEqual(current.leases[0], leases[0]);
+  assert.ok(current.leases.length > 10_000 && current.totpSteps.length > 10_000);
+  assert.match(troubles.join(), /^leases\.json: \d+ of 70001 entries .*,used-codes\.json: \d+ of 70000 entries /);
 });
 
 function writesOf(say: (text: string) => unknown): StateWrites {
