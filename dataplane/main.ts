@@ -31,7 +31,7 @@ process.on('SIGINT', () => undefined);
 
 async function onMessage(message: SupervisorMessage): Promise<void> {
   if (message.kind === 'start') {
-    plane = await DataPlane.start(message.start, (answer) => channel.send(answer));
+    plane = await DataPlane.start(message.start, channel);
     channel.send({ kind: 'ready' });
     return;
   }

@@ -60,7 +60,11 @@ export interface EngineTimers {
   readonly sessionHourMs?: number;
 }
 
+/** Those of a /16. More would be longer than what a start can tell; whoever else comes back gets another address. */
+export const LEASES_TOLD_MOST = 65_536;
+
 export interface DataPlaneMemory {
+  /** At most LEASES_TOLD_MOST. */
   readonly leases: readonly { readonly identity: string; readonly address: string; readonly freedAt: number | null }[];
   /** Last used TOTP step per user: a code is good once. */
   readonly totpSteps: readonly { readonly user: string; readonly step: number }[];

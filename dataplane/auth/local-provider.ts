@@ -64,10 +64,11 @@ export class LocalProvider {
     return this.#hashing.waiting;
   }
 
-  /** The last step spent by each user, without those too old to matter. */
+  /** The last step spent by each user, without those too old to matter, or from a time that is not to come. */
   usedTotpSteps(): readonly UsedTotpStep[] {
-    const oldest = totpStep(this.#options.now()) - 2;
-    for (const [user, step] of this.#usedSteps) if (step < oldest) this.#usedSteps.delete(user);
+    const now = totpStep(this.#options.now());
+    for (const [user, step] of this.#usedSteps)
+      if (step < now - 2 || step > now + STEPS_AHEAD_MOST) this.#usedSteps.delete(user);
     return [...this.#usedSteps].map(([user, step]) => ({ user, step }));
   }
 
@@ -199,5 +200,7 @@ const HASH_CONCURRENCY = 2;
 const HASH_QUEUE = 64;
 // As long as 255 characters can be.
 const MAX_NAME_BYTES = 1020;
+/** An hour: a clock may have been set back by it. */
+const STEPS_AHEAD_MOST = 120;
 const NOT_ACCEPTED = 'user name, password or code not accepted';
 const SESSION_ENDED = 'SESSION: login again';

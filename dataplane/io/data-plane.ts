@@ -22,8 +22,12 @@ import { readMemoryBounds } from './memory-bounds.ts';
 import { MemoryWatch } from './memory-watch.ts';
 import { Observers } from './observers.ts';
 import { RandomPool } from './random-pool.ts';
+import type { SupervisorChannel } from './supervisor-channel.ts';
 import { TlsEndpoint } from './tls-endpoint.ts';
 import { TunnelHost } from './tunnel-host.ts';
+
+/** Where it reports to. */
+export type Supervisor = Pick<SupervisorChannel, 'send' | 'isBehind'>;
 
 /** A data plane on open descriptors: everything between the supervisor's messages and the packets. */
 export class DataPlane {
@@ -47,21 +51,17 @@ export class DataPlane {
   #isServing = false;
 
   /** Resolves when clients can connect. @throws TerminalError naming what a person must change. */
-  static async start(start: DataPlaneStart, send: (message: DataPlaneMessage) => void): Promise<DataPlane> {
+  static async start(start: DataPlaneStart, supervisor: Supervisor): Promise<DataPlane> {
     const addon = loadAddon();
     addon.hideMemory();
-    const plane = new DataPlane(start, send, addon, await startTunnel(start, addon));
+    const plane = new DataPlane(start, supervisor, addon, await startTunnel(start, addon));
     await plane.#serve(start);
     return plane;
   }
 
-  private constructor(
-    start: DataPlaneStart,
-    send: (message: DataPlaneMessage) => void,
-    addon: NativeAddon,
-    tunnel: TunnelHost,
-  ) {
+  private constructor(start: DataPlaneStart, supervisor: Supervisor, addon: NativeAddon, tunnel: TunnelHost) {
     const { config, memory, descriptors } = start;
+    const send = (message: DataPlaneMessage): void => supervisor.send(message);
     this.#send = send;
     this.#inForce = config;
     this.#tunnel = tunnel;
@@ -126,6 +126,7 @@ export class DataPlane {
     this.#leases = new LeaseReports({
       revision: () => this.#engine.leaseRevision(),
       read: () => this.#engine.leases(),
+      isBehind: () => supervisor.isBehind,
       send: (leases) => send({ kind: 'leases', leases }),
     });
   }

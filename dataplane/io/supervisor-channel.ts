@@ -29,6 +29,11 @@ export class SupervisorChannel {
     if (!this.#socket.destroyed) this.#socket.write(`${JSON.stringify(message)}\n`);
   }
 
+  /** Whether something is queued that the system has no room for yet. */
+  get isBehind(): boolean {
+    return this.#socket.writableLength > 0;
+  }
+
   /** Sends what is queued, then closes. */
   close(): void {
     this.#socket.end();

@@ -1,6 +1,6 @@
 import { formatIpv4, parseIpv4, type Ipv4 } from '../../net/ipv4.ts';
 import { prefixContainsAddress, prefixSize, type Ipv4Prefix } from '../../net/ipv4-prefix.ts';
-import type { DataPlaneMemory } from '../process-messages.ts';
+import { type DataPlaneMemory, LEASES_TOLD_MOST } from '../process-messages.ts';
 
 type Lease = DataPlaneMemory['leases'][number];
 
@@ -64,14 +64,19 @@ export class AddressPool {
     if (!this.#lastAddress.has(identity)) this.#lastAddress.set(identity, address);
   }
 
-  /** What must survive a restart. `wallOffset` is wall clock minus `now`, ms. */
-  export(wallOffset: number): readonly Lease[] {
+  /**
+   * What must survive a restart, at most `most`: of those freed longest ago, none. `wallOffset` is wall clock minus `now`, ms.
+   */
+  export(wallOffset: number, most = LEASES_TOLD_MOST): readonly Lease[] {
     const leases: Lease[] = [];
     for (const [address, identity] of this.#held)
       leases.push({ identity, address: formatIpv4(address), freedAt: null });
-    for (const [address, { identity, at }] of this.#freed)
-      leases.push({ identity, address: formatIpv4(address), freedAt: Math.round(at + wallOffset) });
-    return leases;
+    let surplus = this.#held.size + this.#freed.size - most;
+    for (const [address, { identity, at }] of this.#freed) {
+      surplus -= 1;
+      if (surplus < 0) leases.push({ identity, address: formatIpv4(address), freedAt: Math.round(at + wallOffset) });
+    }
+    return leases.slice(0, most);
   }
 
   /** Takes up what an earlier process left; what it still held counts as freed now. Foreign addresses are passed over. */

@@ -237,6 +237,9 @@ suite('Login', () => {
     assert.equal(reasonOf(await ask(again, { username: 'alice', password: challenge('pä$$:word', code) })), 'bad-code');
     now += 120_000;
     assert.deepEqual(restarted.usedTotpSteps(), []);
+    const ahead = { user: 'alice', step: totpStep(now) + 120 };
+    const usedTotpSteps = [ahead, { user: 'bob', step: Number.MAX_SAFE_INTEGER }];
+    assert.deepEqual(new LocalProvider({ ...providerOptions(), usedTotpSteps }).usedTotpSteps(), [ahead]);
   });
 
   test('a code spent before the clock was set back by a day keeps nobody out', async () => {

@@ -112,3 +112,14 @@ test('has another revision after each change of what survives a restart, and the
   pool.export(0);
   assert.equal(pool.revision, revisions.at(-1));
 });
+
+test('tells no more leases than its supervisor takes: those held, then those freed last', () => {
+  const pool = new AddressPool(RANGE);
+  for (const identity of ['a', 'b', 'c', 'd']) pool.lease(identity);
+  const first = RANGE.address + 2;
+  for (const [index, at] of [20, 10, 30].entries()) pool.free(first + index, at);
+  const told = (most: number) => pool.export(0, most).map(({ identity }) => identity);
+  assert.deepEqual(told(4), ['d', 'a', 'b', 'c']);
+  assert.deepEqual(told(3), ['d', 'b', 'c']);
+  assert.deepEqual(told(0), []);
+});
