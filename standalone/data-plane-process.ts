@@ -15,7 +15,7 @@ import { InternalError, ProtocolError, TransientError } from '../net/errors.ts';
 import { readJsonLines } from '../dataplane/io/json-lines.ts';
 import type { Enclosure } from './enclosure.ts';
 import type { LentOutput } from './log-output.ts';
-import { longestMessageBytes } from './message-bound.ts';
+import { longestMessages, withMemory } from './message-bound.ts';
 import { MessageBudget } from './message-budget.ts';
 import { processIdentity, type ProcessIdentity } from './process-identity.ts';
 import { DATA_PLANE_END_MS, GOODBYE_MS } from './stop-limits.ts';
@@ -47,11 +47,9 @@ export class DataPlaneProcess {
   /** Undefined for a process that could not be started. */
   readonly #channel: Duplex | undefined;
   readonly #requests = new Map<number, (answer: DataPlaneMessage | undefined) => void>();
-  readonly #budget = new MessageBudget(() => performance.now());
+  readonly #budget: MessageBudget;
   #lastRequest = 0;
   #fault: string | undefined;
-  /** Its history outlives the configuration that it was made under. */
-  #maxLineBytes: number;
 
   constructor(options: DataPlaneProcessOptions) {
     const { stdio, descriptors } = passOn(options);
@@ -61,7 +59,8 @@ export class DataPlaneProcess {
     this.#child = options.enclosure.start(() => spawn(command, rest, { stdio, ...environment }));
     options.output.release();
     this.identity = identityOf(this.#child);
-    this.#maxLineBytes = longestMessageBytes(options.start.config);
+    const { config, memory } = options.start;
+    this.#budget = new MessageBudget(() => performance.now(), withMemory(longestMessages(config), memory));
     const ended = new Promise<DataPlaneExit>((resolve) => {
       this.#child.once('error', (error) => resolve({ error: error.message, code: null, signal: null }));
       this.#child.once('exit', (code, signal) => resolve({ code, signal }));
@@ -81,14 +80,14 @@ export class DataPlaneProcess {
     for (const event of ['end', 'close']) this.#channel.once(event, () => this.#killAfterGoodbye());
     readJsonLines(
       this.#channel,
-      () => this.#maxLineBytes,
-      (value) => this.#onMessage(value as DataPlaneMessage, options.onNotice),
+      (head) => this.#budget.mostBytes(head),
+      (value, bytes) => this.#onMessage(value as DataPlaneMessage, bytes, options.onNotice),
     );
     this.#send({ kind: 'start', start: { ...options.start, descriptors } });
   }
 
   apply(config: DataPlaneConfig): void {
-    this.#maxLineBytes = Math.max(this.#maxLineBytes, longestMessageBytes(config));
+    this.#budget.widen(longestMessages(config));
     this.#budget.expect('applied', 'rejected');
     this.#send({ kind: 'config', config });
   }
@@ -161,8 +160,10 @@ export class DataPlaneProcess {
     return answer;
   }
 
-  #onMessage(message: DataPlaneMessage, onNotice: (notice: DataPlaneNotice) => void): void {
-    const objection = this.#budget.objection(message.kind);
+  #onMessage(message: DataPlaneMessage, bytes: number, onNotice: (notice: DataPlaneNotice) => void): void {
+    // It is being killed: what is left in the pipe is worth no more than what it was killed for.
+    if (this.#fault !== undefined) return;
+    const objection = this.#budget.objection(message.kind, bytes);
     if (objection !== null) this.#killFor(objection);
     else if (message.kind === 'connections' || message.kind === 'terminated') this.#settle(message.requestId, message);
     else onNotice(message);

@@ -1,4 +1,7 @@
-/** Does a write at once, and all that are asked for in the pause that follows as one, at its end. */
+/**
+ * Does a write at once, and all that are asked for in the pause that follows as one, at its end. The pause is in proportion
+ * to the write, so that most of the time is left to others.
+ */
 export class PacedWrite {
   readonly #write: () => void;
   #pause: NodeJS.Timeout | undefined;
@@ -22,12 +25,16 @@ export class PacedWrite {
     clearTimeout(this.#pause);
     this.#pause = undefined;
     if (this.#next === undefined) return;
+    const begun = performance.now();
     this.#write();
+    const pauseMs = Math.max(PAUSE_MS, PAUSE_SHARE * (performance.now() - begun));
     this.#next.resolve();
     this.#next = undefined;
-    this.#pause = setTimeout(() => this.flush(), PAUSE_MS).unref();
+    this.#pause = setTimeout(() => this.flush(), pauseMs).unref();
   }
 }
 
 /** A write is two fsyncs: milliseconds, on some disks tens of them, during which the parent does nothing else. */
 const PAUSE_MS = 100;
+/** Reading what is to be written takes about as long as the write. */
+const PAUSE_SHARE = 6;

@@ -2,13 +2,14 @@ import type { Readable } from 'node:stream';
 import { InternalError, ProtocolError } from '../../net/errors.ts';
 
 /**
- * Calls back with each JSON line of a stream. The stream is destroyed with a ProtocolError at a line that is too long
+ * Calls back with each JSON line of a stream and its length in bytes. `maxLineBytes` may depend on how a line begins: its
+ * first 64 bytes, as far as they have come. The stream is destroyed with a ProtocolError at a line that is too long
  * or not JSON, and with an InternalError when `onValue` throws.
  */
 export function readJsonLines(
   stream: Readable,
-  maxLineBytes: number | (() => number),
-  onValue: (value: unknown) => void,
+  maxLineBytes: number | ((head: string) => number),
+  onValue: (value: unknown, bytes: number) => void,
 ): void {
   // In one piece: a sender of single bytes would have each of them kept as an object.
   let unfinished = NOTHING;
@@ -21,18 +22,18 @@ export function readJsonLines(
     }
     held += bytes.copy(unfinished, held);
   };
-  const takeLine = (end: Buffer): string => {
-    if (held === 0) return end.toString('utf8');
+  const takeLine = (end: Buffer): Buffer => {
+    if (held === 0) return end;
     hold(end);
-    const line = unfinished.toString('utf8', 0, held);
+    const line = unfinished.subarray(0, held);
     unfinished = NOTHING;
     held = 0;
     return line;
   };
-  const onLine = (line: string): void => {
-    const value = parse(line);
+  const onLine = (line: Buffer): void => {
+    const value = parse(line.toString('utf8'));
     try {
-      onValue(value);
+      onValue(value, line.length);
     } catch (cause) {
       const reason = cause instanceof Error ? cause.message : String(cause);
       throw new InternalError(`A message could not be handled: ${reason}`, { cause });
@@ -47,7 +48,11 @@ export function readJsonLines(
         onLine(line);
       }
       hold(data.subarray(start));
-      const most = typeof maxLineBytes === 'number' ? maxLineBytes : maxLineBytes();
+      if (held === 0) return;
+      const most =
+        typeof maxLineBytes === 'number'
+          ? maxLineBytes
+          : maxLineBytes(unfinished.toString('latin1', 0, Math.min(held, HEAD_BYTES)));
       if (held > most) throw new ProtocolError('line-too-long', `A line is longer than ${most} bytes`);
     } catch (error) {
       stream.destroy(error as Error);
@@ -64,4 +69,5 @@ function parse(line: string): unknown {
   }
 }
 
+const HEAD_BYTES = 64;
 const NOTHING = Buffer.alloc(0);

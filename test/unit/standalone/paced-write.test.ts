@@ -33,3 +33,20 @@ test('a lone write is done at once, and what follows within the pause as one at 
   paced.flush();
   assert.deepEqual(written.slice(2), [7, 8]);
 });
+
+test('after a write that took long there is a longer pause', (t) => {
+  t.mock.timers.enable({ apis: ['setTimeout'] });
+  let now = 0;
+  t.mock.method(performance, 'now', () => now);
+  let written = 0;
+  const paced = new PacedWrite(() => {
+    written += 1;
+    now += 200;
+  });
+  void paced.ask();
+  void paced.ask();
+  t.mock.timers.tick(1_199);
+  assert.equal(written, 1);
+  t.mock.timers.tick(1);
+  assert.equal(written, 2);
+});

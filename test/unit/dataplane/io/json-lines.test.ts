@@ -36,6 +36,21 @@ test('lines come whole, however they are cut', async () => {
   assert.deepEqual(values, [{ a: 1 }, [2], 3]);
 });
 
+test('how long a line may be can depend on how it begins, and its length in bytes is told', async () => {
+  const stream = new PassThrough();
+  const lengths: number[] = [];
+  const heads = new Set<string>();
+  const most = (head: string): number => {
+    heads.add(head);
+    return head.startsWith('"') ? 8 : 100;
+  };
+  readJsonLines(stream, most, (_, bytes) => lengths.push(bytes));
+  for (const piece of ['"é', '"\n[1', ',2]\n', `[${' '.repeat(80)}`, ']\n', '"12345678']) stream.write(piece);
+  assert.match(String((await once(stream, 'error'))[0]), /longer than 8 bytes/);
+  assert.deepEqual(lengths, [4, 5, 82]);
+  assert.ok([...heads].every((head) => head !== '' && head.length <= 64));
+});
+
 test('a line that comes byte by byte takes no more memory than its length', async () => {
   const stream = new PassThrough();
   readJsonLines(stream, MIB, () => undefined);
