@@ -17,6 +17,7 @@ import type { Enclosure } from './enclosure.ts';
 import type { LentOutput } from './log-output.ts';
 import { longestMessages, withMemory } from './message-bound.ts';
 import { MessageBudget } from './message-budget.ts';
+import { isDataPlaneMessage } from './message-shape.ts';
 import { processIdentity, type ProcessIdentity } from './process-identity.ts';
 import { DATA_PLANE_END_MS, GOODBYE_MS } from './stop-limits.ts';
 
@@ -81,7 +82,7 @@ export class DataPlaneProcess {
     readJsonLines(
       this.#channel,
       (head) => this.#budget.mostBytes(head),
-      (value, bytes) => this.#onMessage(value as DataPlaneMessage, bytes, options.onNotice),
+      (value, bytes) => this.#onMessage(value, bytes, options.onNotice),
     );
     this.#send({ kind: 'start', start: { ...options.start, descriptors } });
   }
@@ -160,9 +161,10 @@ export class DataPlaneProcess {
     return answer;
   }
 
-  #onMessage(message: DataPlaneMessage, bytes: number, onNotice: (notice: DataPlaneNotice) => void): void {
+  #onMessage(message: unknown, bytes: number, onNotice: (notice: DataPlaneNotice) => void): void {
     // It is being killed: what is left in the pipe is worth no more than what it was killed for.
     if (this.#fault !== undefined) return;
+    if (!isDataPlaneMessage(message)) return this.#killFor('it says what has no meaning');
     const objection = this.#budget.objection(message.kind, bytes);
     if (objection !== null) this.#killFor(objection);
     else if (message.kind === 'connections' || message.kind === 'terminated') this.#settle(message.requestId, message);

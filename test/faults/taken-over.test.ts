@@ -143,14 +143,25 @@ for (const { what, script, reason, most } of [
     most: 128 * MIB,
   },
   {
-    what: 'reads nothing and asks for answers',
-    // Each is answered with its number, which is none. Few enough at a time for one that waits for its answers.
+    what: 'says what is no message',
+    script: `channel.write('null\\n');`,
+    reason: /"cause":"it says what has no meaning"/,
+    most: 64 * MIB,
+  },
+  {
+    what: 'leaves names to the next that it could not start with',
+    // What is not UTF-8 is three times as long on disk.
     script: `
-      channel._handle.readStop();
-      const question = JSON.stringify({ kind: 'codesUsed', sequence: 'x'.repeat(8_388_608), totpSteps: [] });
-      setInterval(() => channel.write(question + '\\n'), 200);`,
-    reason: /"cause":"it does not read what it is told"/,
-    most: 320 * MIB,
+      const name = Buffer.alloc(15 * 1_048_576, 0xff);
+      for (const message of [
+        { kind: 'codesUsed', sequence: 1, totpSteps: [{ user: '_', step: 1 }] },
+        { kind: 'leases', leases: [{ identity: '_', address: '10.0.0.2', freedAt: null }] },
+      ]) {
+        const [before, after] = JSON.stringify(message).split('_');
+        for (const piece of [before, name, after + '\\n']) channel.write(piece);
+      }`,
+    reason: /"cause":"A line is longer than \d+ bytes"/,
+    most: 64 * MIB,
   },
   {
     what: 'says again that it is ready',
