@@ -10,7 +10,7 @@ function saying(lines: readonly string[]): { process: DataPlaneProcess; notices:
   const script = `
     const { Socket } = require('node:net');
     new Socket({ fd: 3 }).write(${JSON.stringify(lines.map((line) => `${line}\n`).join(''))}.replaceAll('…', 'x'.repeat(1_000_000)));
-    setInterval(() => undefined, 1_000);`;
+    setTimeout(() => undefined, 20_000);`;
   const stdio = ['ignore', 'ignore', 'inherit', 'pipe'] as const;
   const enclosure = { start: () => spawn(process.execPath, ['-e', script], { stdio: [...stdio] }) };
   const notices: DataPlaneNotice[] = [];
