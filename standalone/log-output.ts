@@ -1,8 +1,9 @@
 import { spawn, type ChildProcess } from 'node:child_process';
 import { once } from 'node:events';
-import { fstatSync } from 'node:fs';
 import { setTimeout as delay } from 'node:timers/promises';
 import type { Writable } from 'node:stream';
+
+const STDOUT = 1;
 
 /** Where a gateway and its data planes write their log lines. */
 export interface LogOutput {
@@ -14,9 +15,9 @@ export interface LogOutput {
   readonly close: (limitMs: number) => Promise<void>;
 }
 
-/** The standard output and the standard error of a process. */
+/** The standard output and the standard error of a process: ours may be a terminal where the standard output is none. */
 export interface LentOutput {
-  readonly stdio: 'inherit' | 'ignore' | Writable;
+  readonly stdio: typeof STDOUT | 'ignore' | Writable;
   /** To be called once the process has been started: from then on it alone holds it. */
   readonly release: () => void;
 }
@@ -32,8 +33,9 @@ export interface LogOutputOptions {
  * The standard output. Node blocks on a terminal that is held (Ctrl-S, a selection), and with it everything that a gateway
  * does: there the gateway writes to a process that writes to the terminal.
  *
- * A data plane is given the standard output itself only where it can do no more with it than write. Whoever holds a
- * terminal can read what is typed, whoever holds a socket can shut it for all, and whoever holds a file can empty it.
+ * A data plane has such a process of its own there: whoever holds a terminal can read what is typed, and whoever holds the
+ * gateway's way to it can shut it. Files and sockets are passed on as they are: `cat` ends at the first write that finds
+ * no room.
  */
 export function openLogOutput(options: LogOutputOptions): LogOutput {
   return new StandardOutput(options);
@@ -56,7 +58,7 @@ class StandardOutput implements LogOutput {
 
   lend(): LentOutput {
     const nothing = (): void => undefined;
-    if (isForWritingOnly()) return { stdio: 'inherit', release: nothing };
+    if (!process.stdout.isTTY) return { stdio: STDOUT, release: nothing };
     const { input } = this.#relay(nothing, this.#options.onNotLent);
     // Not `end`, which would shut the socket for the process too.
     return { stdio: input ?? 'ignore', release: () => input?.destroy() };
@@ -102,9 +104,4 @@ class Relay {
     const { pid, stdin } = this.#child;
     return pid === undefined || stdin === null || stdin.destroyed ? undefined : stdin;
   }
-}
-
-function isForWritingOnly(): boolean {
-  const kind = fstatSync(process.stdout.fd);
-  return kind.isFIFO() || (kind.isCharacterDevice() && !process.stdout.isTTY);
 }

@@ -50,26 +50,32 @@ test('a program that holds the terminal and dies costs the gateway nothing', { s
   assert.deepEqual(machineState(world.lab.gateway), before);
 });
 
-for (const where of ['a terminal', 'a socket'] as const) {
-  test(`a data plane gets hold of nothing that a gateway on ${where} has`, { skip }, async (t) => {
-    const { world } = await labOf(t);
-    const { log } = where === 'a socket' ? world.gateway : startOnTerminal(t, world);
-    if (where === 'a socket') await world.gateway.start();
-    await log.waitFor(/"msg":"Ready"/);
-    await log.waitFor(/Started data plane/);
-    const parent = gatewayPid(world);
-    const child = dataPlaneOf(parent);
-    assert.ok(child !== undefined);
-    const held = new Set(readdirSync(`/proc/${parent}/fd`).map((fd) => readlinkSync(`/proc/${parent}/fd/${fd}`)));
-    for (const fd of [1, 2]) {
-      const output = readlinkSync(`/proc/${child}/fd/${fd}`);
-      assert.match(output, /^socket:/);
-      assert.ok(!held.has(output), output);
-    }
-    process.kill(parent, 'SIGTERM');
-    await waitFor('the gateway to end', () => !isRunning(parent));
-  });
-}
+test('a data plane gets hold of nothing that its gateway writes to', { skip }, async (t) => {
+  const { world } = await labOf(t);
+  const terminal = startOnTerminal(t, world);
+  await terminal.log.waitFor(/"msg":"Ready"/);
+  await terminal.log.waitFor(/Started data plane/);
+  const parent = gatewayPid(world);
+  const child = dataPlaneOf(parent);
+  assert.ok(child !== undefined);
+  const held = new Set(readdirSync(`/proc/${parent}/fd`).map((fd) => readlinkSync(`/proc/${parent}/fd/${fd}`)));
+  for (const fd of [1, 2]) {
+    const output = readlinkSync(`/proc/${child}/fd/${fd}`);
+    assert.match(output, /^socket:/);
+    assert.ok(!held.has(output), output);
+  }
+  assert.equal(await stopped(world, terminal), 0);
+});
+
+test('a data plane gets hold of no terminal where only errors go to one', { skip }, async (t) => {
+  const { world } = await labOf(t);
+  const terminal = startOnTerminal(t, world, [], '> /dev/null');
+  const child = await waitFor('a data plane', () =>
+    existsSync(join(world.gateway.stateDir, 'lock')) ? dataPlaneOf(gatewayPid(world)) : undefined,
+  );
+  for (const fd of [0, 1, 2]) assert.equal(readlinkSync(`/proc/${child}/fd/${fd}`), '/dev/null');
+  assert.equal(await stopped(world, terminal), 0);
+});
 
 test('a terminal that is closed costs the gateway nothing', { skip }, async (t) => {
   const { world, before } = await labOf(t);
@@ -97,8 +103,9 @@ async function labOf(t: TestContext): Promise<{ world: World; before: ReturnType
 }
 
 /** Starts the world's gateway on a pseudo-terminal; its status becomes that of the child. */
-function startOnTerminal(t: TestContext, world: World, through: readonly string[] = []): Terminal {
-  const command = ['ip', 'netns', 'exec', world.lab.gateway.name, ...through, ...world.gateway.commandLine()].join(' ');
+function startOnTerminal(t: TestContext, world: World, through: readonly string[] = [], output = ''): Terminal {
+  const words = ['ip', 'netns', 'exec', world.lab.gateway.name, ...through, ...world.gateway.commandLine(), output];
+  const command = words.join(' ');
   const child = spawn('script', ['--quiet', '--return', '--command', command, '/dev/null'], {
     stdio: ['ignore', 'pipe', 'ignore'],
     cwd: '/',

@@ -17,7 +17,7 @@ function saying(lines: readonly string[]): { process: DataPlaneProcess; notices:
   const started = new DataPlaneProcess({
     enclosure: enclosure as unknown as Enclosure,
     descriptors: { udpTunnel: [], udpControl: null, tcp: [], tun: [] },
-    output: { stdio: 'inherit', release: () => undefined },
+    output: { stdio: 1, release: () => undefined },
     start: {
       config: dataPlaneConfig(),
       memory: { leases: [], totpSteps: [] },
