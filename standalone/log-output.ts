@@ -15,7 +15,7 @@ export interface LogOutput {
   readonly close: (limitMs: number) => Promise<void>;
 }
 
-/** The standard output and the standard error of a process: ours may be a terminal where the standard output is none. */
+/** For standard output and standard error alike: ours of errors may be a terminal where the other is none. */
 export interface LentOutput {
   readonly stdio: typeof STDOUT | 'ignore' | Writable;
   /** To be called once the process has been started: from then on it alone holds it. */

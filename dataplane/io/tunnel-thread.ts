@@ -139,7 +139,7 @@ export class TunnelThread implements ForwarderPort {
     return true;
   }
 
-  /** Sleeps until there is something to do. @returns how many sources are ready, named by `#tags` and `#events`. */
+  /** Sleeps until there is something to do, but not after a pause. @returns how many sources are ready, named by `#tags` and `#events`. */
   #wait(isPaced: boolean): number {
     if (isPaced && this.#udp !== undefined) {
       // A socket that was worth a pause has something: asking costs as much as looking.
