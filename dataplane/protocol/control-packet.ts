@@ -1,4 +1,4 @@
-import { concatBytes, isAllZero, u32Bytes, viewOf } from './bytes.ts';
+import { isAllZero, viewOf } from './bytes.ts';
 import { firstByteFor, isControlOpcode, isHardReset, keyIdOf, Opcode, opcodeOf, type ControlOpcode } from './opcode.ts';
 
 export const SESSION_ID_BYTES = 8;
@@ -68,13 +68,6 @@ export function decodeControlHeader(
   return { ok: true, header: { opcode, keyId, sessionId } };
 }
 
-export function encodeControlHeader(header: ControlHeader): Uint8Array {
-  const bytes = new Uint8Array(CONTROL_HEADER_BYTES);
-  bytes[0] = firstByteFor(header.opcode, header.keyId);
-  bytes.set(header.sessionId, 1);
-  return bytes;
-}
-
 /**
  * Reads `[ack count 1][ack id 4]*[receiver's session id 8, with acks only][message id 4, not in P_ACK_V1][payload]`.
  * Session ids and payload are views of `body`.
@@ -102,13 +95,28 @@ export function decodeControlBody(
   return { ok: true, packet: { ...header, acks, peerSessionId, messageId, payload: body.subarray(payloadStart) } };
 }
 
-/** The body of `packet`, from the ack count on; see decodeControlBody for the layout. */
-export function encodeControlBody(packet: ControlPacket): Uint8Array {
-  const parts = [Uint8Array.of(packet.acks.length), ...packet.acks.map(u32Bytes)];
-  if (packet.peerSessionId !== null && packet.acks.length > 0) parts.push(packet.peerSessionId);
-  if (packet.messageId !== null) parts.push(u32Bytes(packet.messageId));
-  parts.push(packet.payload);
-  return concatBytes(...parts);
+/**
+ * The packet in the clear, `[header 9][wrapBytes zeros][body]`, with room for what a wrap puts between header and body;
+ * see decodeControlBody for the body.
+ */
+export function encodeControlPacket(packet: ControlPacket, wrapBytes: number): Uint8Array {
+  const { acks, messageId, payload } = packet;
+  const peerSessionId = acks.length > 0 ? packet.peerSessionId : null;
+  const acksStart = CONTROL_HEADER_BYTES + wrapBytes + 1;
+  const sessionIdStart = acksStart + acks.length * 4;
+  const messageIdStart = sessionIdStart + (peerSessionId?.length ?? 0);
+  const payloadStart = messageIdStart + (messageId === null ? 0 : 4);
+
+  const bytes = new Uint8Array(payloadStart + payload.length);
+  const view = viewOf(bytes);
+  bytes[0] = firstByteFor(packet.opcode, packet.keyId);
+  bytes.set(packet.sessionId, 1);
+  bytes[acksStart - 1] = acks.length;
+  for (const [index, ack] of acks.entries()) view.setUint32(acksStart + index * 4, ack);
+  if (peerSessionId !== null) bytes.set(peerSessionId, sessionIdStart);
+  if (messageId !== null) view.setUint32(messageIdStart, messageId);
+  bytes.set(payload, payloadStart);
+  return bytes;
 }
 
 export function dropped(reason: ControlDrop): ControlDropped {

@@ -1,24 +1,22 @@
 import { createCipheriv, createHmac, createSecretKey, timingSafeEqual, type KeyObject } from 'node:crypto';
 import { InternalError } from '../../net/errors.ts';
-import { concatBytes } from './bytes.ts';
 import {
   CONTROL_HEADER_BYTES,
   ControlDrop,
   decodeControlBody,
   decodeControlHeader,
   dropped,
-  encodeControlBody,
-  encodeControlHeader,
+  encodeControlPacket,
   type ControlDropped,
   type ControlPacket,
 } from './control-packet.ts';
 import { STATIC_KEY_BYTES, staticKeyPair } from './static-key.ts';
 import {
   decodeWrapPacketId,
-  encodeWrapPacketId,
   WRAP_PACKET_ID_BYTES,
   type WrapPacketId,
   type WrapPacketIds,
+  writeWrapPacketId,
 } from './wrap-packet-id.ts';
 
 /** How control packets are protected before TLS. Stateless: counters and replay windows belong to the session. */
@@ -46,7 +44,7 @@ export const WRAP_DIGEST_BYTES: Readonly<Record<WrapDigest, number>> = { SHA1: 2
 export function plainWrap(): ControlWrap {
   return {
     overheadBytes: 0,
-    wrap: (packet) => concatBytes(encodeControlHeader(packet), encodeControlBody(packet)),
+    wrap: (packet) => encodeControlPacket(packet, 0),
     unwrap(bytes) {
       const head = decodeControlHeader(bytes);
       if (!head.ok) return head;
@@ -71,29 +69,29 @@ export function tlsAuthWrap(
     createSecretKey(staticKeyPair(staticKey, pair).hmac.subarray(0, digestBytes));
   const sendKey = hmacKey(direction === 'client' ? 1 : 0);
   const receiveKey = hmacKey(direction === 'server' ? 1 : 0);
-  const hmac = (key: KeyObject, parts: readonly Uint8Array[]): Uint8Array => hmacOf(digest, key, parts);
   const idStart = CONTROL_HEADER_BYTES + digestBytes;
   const bodyStart = idStart + WRAP_PACKET_ID_BYTES;
+  const hmac = (key: KeyObject, bytes: Uint8Array): Uint8Array => {
+    const header = bytes.subarray(0, CONTROL_HEADER_BYTES);
+    return hmacOf(digest, key, [bytes.subarray(idStart, bodyStart), header, bytes.subarray(bodyStart)]);
+  };
 
   return {
     overheadBytes: digestBytes + WRAP_PACKET_ID_BYTES,
     wrap(packet, ids) {
-      const header = encodeControlHeader(packet);
-      const packetId = encodeWrapPacketId(ids.next());
-      const body = encodeControlBody(packet);
-      return concatBytes(header, hmac(sendKey, [packetId, header, body]), packetId, body);
+      const bytes = encodeControlPacket(packet, bodyStart - CONTROL_HEADER_BYTES);
+      writeWrapPacketId(bytes, idStart, ids.next());
+      bytes.set(hmac(sendKey, bytes), CONTROL_HEADER_BYTES);
+      return bytes;
     },
     unwrap(bytes) {
       const head = decodeControlHeader(bytes);
       if (!head.ok) return head;
       if (bytes.length < bodyStart) return dropped(ControlDrop.TooShort);
-      const packetId = bytes.subarray(idStart, bodyStart);
-      const body = bytes.subarray(bodyStart);
-      const expected = hmac(receiveKey, [packetId, bytes.subarray(0, CONTROL_HEADER_BYTES), body]);
-      if (!timingSafeEqual(expected, bytes.subarray(CONTROL_HEADER_BYTES, idStart))) {
+      if (!timingSafeEqual(hmac(receiveKey, bytes), bytes.subarray(CONTROL_HEADER_BYTES, idStart))) {
         return dropped(ControlDrop.BadAuthentication);
       }
-      return withPacketId(decodeControlBody(head.header, body), bytes, idStart);
+      return withPacketId(decodeControlBody(head.header, bytes.subarray(bodyStart)), bytes, idStart);
     },
   };
 }
@@ -114,10 +112,13 @@ export function tlsCryptWrap(staticKey: Uint8Array, role: 'server' | 'client'): 
   return {
     overheadBytes: WRAP_PACKET_ID_BYTES + TLS_CRYPT_TAG_BYTES,
     wrap(packet, ids) {
-      const clear = concatBytes(encodeControlHeader(packet), encodeWrapPacketId(ids.next()));
-      const body = encodeControlBody(packet);
-      const tag = hmacOf('SHA256', send.authentication, [clear, body]);
-      return concatBytes(clear, tag, aes256Ctr(send.encryption, tag, body));
+      const bytes = encodeControlPacket(packet, bodyStart - CONTROL_HEADER_BYTES);
+      writeWrapPacketId(bytes, CONTROL_HEADER_BYTES, ids.next());
+      const body = bytes.subarray(bodyStart);
+      const tag = hmacOf('SHA256', send.authentication, [bytes.subarray(0, tagStart), body]);
+      bytes.set(aes256Ctr(send.encryption, tag, body), bodyStart);
+      bytes.set(tag, tagStart);
+      return bytes;
     },
     unwrap(bytes) {
       const head = decodeControlHeader(bytes);

@@ -110,16 +110,20 @@ function layOut(
   const room = maxBytes - CONTINUES.length;
   const bodies: string[] = [];
   let body: string = command;
+  let bodyBytes = command.length;
   const append = (text: string): void => {
-    if (utf8Bytes(body + text).length > room && body !== command) {
+    const bytes = utf8Bytes(text).length;
+    if (bodyBytes + bytes > room && body !== command) {
       bodies.push(body);
       body = command;
+      bodyBytes = command.length;
     }
     body += text;
+    bodyBytes += bytes;
   };
   for (const option of options) append(`,${option}`);
   const last = lastOptions.map((option) => `,${option}`);
-  if (utf8Bytes(command + last.join('')).length <= room) append(last.join(''));
+  if (command.length + utf8Bytes(last.join('')).length <= room) append(last.join(''));
   else for (const option of last) append(option);
   bodies.push(body);
 

@@ -10,12 +10,11 @@ export interface WrapPacketId {
 
 export const WRAP_PACKET_ID_BYTES = 8;
 
-export function encodeWrapPacketId(packetId: WrapPacketId): Uint8Array {
-  const bytes = new Uint8Array(WRAP_PACKET_ID_BYTES);
+/** Writes 8 bytes at `offset`. */
+export function writeWrapPacketId(bytes: Uint8Array, offset: number, packetId: WrapPacketId): void {
   const view = viewOf(bytes);
-  view.setUint32(0, packetId.id);
-  view.setUint32(4, packetId.time);
-  return bytes;
+  view.setUint32(offset, packetId.id);
+  view.setUint32(offset + 4, packetId.time);
 }
 
 /** Reads 8 bytes at `offset`; the caller has checked the length. */
