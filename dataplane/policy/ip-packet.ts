@@ -68,6 +68,13 @@ export class Ipv4View {
     if (this.protocol !== PROTOCOL_ICMP || this.fragmentOffset !== 0 || this.payloadBytes() < 8) return -1;
     return bytes[this.payloadOffset()];
   }
+
+  /** Where the packet that an ICMP error quotes begins; −1 if this is no ICMP error or quotes no whole IPv4 header. */
+  quotedOffset(bytes: Uint8Array): number {
+    if (!isIcmpError(this.icmpType(bytes)) || this.payloadBytes() < 8 + 20) return -1;
+    const quoted = this.payloadOffset() + 8;
+    return bytes[quoted] >>> 4 === 4 ? quoted : -1;
+  }
 }
 
 /** The IP version nibble, 0 for an empty slot. */

@@ -1,5 +1,5 @@
 import { CODE_FRAGMENTATION_NEEDED, CODE_PROHIBITED, mayAnswer } from '../policy/icmp-reply.ts';
-import { ICMP_ECHO_REQUEST, Ipv4View, ipVersion, PROTOCOL_ICMP } from '../policy/ip-packet.ts';
+import { ICMP_ECHO_REQUEST, Ipv4View, ipVersion, isIcmpError, PROTOCOL_ICMP, readInt32 } from '../policy/ip-packet.ts';
 import { clampMss } from '../policy/mss-clamp.ts';
 import { ACCESS_CLIENT, ACCESS_NETWORK, type AccessCheck } from './access-check.ts';
 import { AckFilter } from './ack-filter.ts';
@@ -234,7 +234,7 @@ export class ClientReceiver {
       this.#drop(batch, slot, version === 6 ? DropReason.Ipv6 : DropReason.Malformed);
       return;
     }
-    if (packet.source !== peers.tunnelAddress[peer]) {
+    if (packet.source !== peers.tunnelAddress[peer] || this.#isErrorAboutOthers(batch.bytes)) {
       this.#drop(batch, slot, DropReason.SpoofedSource);
       return;
     }
@@ -268,6 +268,17 @@ export class ClientReceiver {
     } else {
       this.#refuse(batch, slot, peer, answer);
     }
+  }
+
+  /**
+   * Whether an ICMP error quotes a packet that its sender did not get. Translation goes by the quoted packet: the far
+   * end would take the error for that of the client whose flow it names.
+   */
+  #isErrorAboutOthers(bytes: Uint8Array): boolean {
+    const packet = this.#packet;
+    if (!isIcmpError(packet.icmpType(bytes))) return false;
+    const quoted = packet.quotedOffset(bytes);
+    return quoted < 0 || readInt32(bytes, quoted + 16) !== packet.source;
   }
 
   /** The gateway answers pings to its tunnel address, and nothing else; later fragments belong to such a ping or reassemble to nothing. */

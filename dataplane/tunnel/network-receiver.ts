@@ -1,5 +1,5 @@
 import { CODE_FRAGMENTATION_NEEDED, ICMP_REPLY_MAX_BYTES, mayAnswer, writeUnreachable } from '../policy/icmp-reply.ts';
-import { Ipv4View, ipVersion, isIcmpError, PROTOCOL_ICMP, readInt32 } from '../policy/ip-packet.ts';
+import { Ipv4View, ipVersion, PROTOCOL_ICMP, readInt32 } from '../policy/ip-packet.ts';
 import { clampMss } from '../policy/mss-clamp.ts';
 import { ACCESS_CLIENT, ACCESS_NETWORK } from './access-check.ts';
 import type { ReceiverParts } from './client-receiver.ts';
@@ -88,8 +88,7 @@ export class NetworkReceiver {
     const { peers, access, gatewayAddress } = this.#parts;
     const packet = this.#packet;
     if (packet.source === gatewayAddress) return packet.protocol === PROTOCOL_ICMP ? 0 : DropReason.SpoofedSource;
-    const remote = isIcmpError(packet.icmpType(bytes)) ? this.#quotedDestination(bytes) : packet.source;
-    const answer = access.decide(peers.stamp[peer], peers.groupsOf(peer), remote);
+    const answer = access.decide(peers.stamp[peer], peers.groupsOf(peer), this.#remote(bytes));
     return answer === ACCESS_NETWORK || answer === ACCESS_CLIENT ? 0 : answer;
   }
 
@@ -97,11 +96,10 @@ export class NetworkReceiver {
    * An ICMP error comes from a router on the way, which no rule names: what counts is where the client's packet,
    * quoted inside, was going. An error that quotes nobody's packet is judged by its sender like any other.
    */
-  #quotedDestination(bytes: Uint8Array): number {
+  #remote(bytes: Uint8Array): number {
     const packet = this.#packet;
-    const quoted = packet.payloadOffset() + 8;
-    const isWhole = packet.payloadBytes() >= 8 + 20 && bytes[quoted] >>> 4 === 4;
-    if (!isWhole || readInt32(bytes, quoted + 12) !== packet.destination) return packet.source;
+    const quoted = packet.quotedOffset(bytes);
+    if (quoted < 0 || readInt32(bytes, quoted + 12) !== packet.destination) return packet.source;
     return readInt32(bytes, quoted + 16);
   }
 

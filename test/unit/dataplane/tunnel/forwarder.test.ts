@@ -78,6 +78,25 @@ test('an ICMP error from a router passes if it quotes a packet to where the clie
   assert.deepEqual([w.port.toClients.length, w.drops()], [2, { NoRule: 3 }]);
 });
 
+test('an ICMP error of a client passes if it quotes a packet that went to this client', () => {
+  const w = world();
+  w.addPeer(1, B);
+  const error = (to: string, quoted: Uint8Array, type = 3) =>
+    icmpPacket(A, to, type, 3, Uint8Array.from([0, 0, 0, 0, ...quoted.subarray(0, 28)]));
+  w.fromClients(w.wire(0, error(SERVER, FROM_SERVER)), w.wire(0, error(SERVER, FROM_SERVER, 11)));
+  assert.equal(w.port.toNetwork.length, 2);
+  const toOther = udpPacket([SERVER, 53], [B, 1000], new Uint8Array(10));
+  const firstFragment = icmpPacket(A, SERVER, 3, 3, new Uint8Array(4));
+  firstFragment[6] = 0x20;
+  w.fromClients(
+    w.wire(0, error(SERVER, toOther)),
+    w.wire(0, error(SERVER, toOther, 5)),
+    w.wire(0, error(B, udpPacket([B, 1], [SERVER, 1], new Uint8Array(1)))),
+    w.wire(0, firstFragment),
+  );
+  assert.deepEqual([w.port.toNetwork.length, w.port.toClients.length, w.drops()], [2, 0, { SpoofedSource: 4 }]);
+});
+
 test('the gateway itself speaks ICMP to clients and nothing else', () => {
   const w = world('*→192.0.2.0/24');
   w.fromNetwork(icmpPacket(GATEWAY, A, 0, 0, new Uint8Array(4)));
