@@ -103,15 +103,25 @@ export class NetworkReceiver {
     return readInt32(bytes, quoted + 16);
   }
 
+  /**
+   * From the client's own address: the kernel takes no packet from a TUN with one of its own as the source. A sender that
+   * is a client of another thread hears it from there: nothing goes from client to client through the kernel.
+   */
   #answerTooBig(bytes: Uint8Array, peer: number): void {
-    const { peers, port, gatewayAddress } = this.#parts;
+    const { peers, port } = this.#parts;
     const packet = this.#packet;
     if (!packet.dontFragment || !mayAnswer(bytes, packet)) return;
     if (!peers.answers.take(peer, Math.floor(this.#now / 1000) | 0)) return;
     const answer = this.#answer;
     const mtu = peers.tunMtu[peer];
-    const length = writeUnreachable(bytes, packet, gatewayAddress, CODE_FRAGMENTATION_NEEDED, mtu, answer.bytes, 0);
+    const { destination } = packet;
+    const length = writeUnreachable(bytes, packet, destination, CODE_FRAGMENTATION_NEEDED, mtu, answer.bytes, 0);
     answer.setPlain(0, 0, length);
+    const sender = peers.peerIdAt(packet.source);
+    if (sender >= 0) {
+      port.passInner(sender, answer, 0, 'Checked');
+      return;
+    }
     answer.verdict[0] = PacketVerdict.Send;
     port.writeNetwork(answer, 1);
   }

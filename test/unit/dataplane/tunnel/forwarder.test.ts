@@ -204,8 +204,19 @@ test('a packet with DF that is too big for the client is answered with the MTU t
   w.fromNetwork(udpPacket([SERVER, 53], [A, 1000], new Uint8Array(1300)));
   const [answer] = w.port.toNetwork;
   assert.deepEqual([answer[20], answer[21], (answer[26] << 8) | answer[27]], [3, 4, 1200]);
-  assert.deepEqual([...answer.subarray(12, 20)], [10, 8, 0, 1, 10, 60, 0, 2]);
+  assert.deepEqual([...answer.subarray(12, 20)], [10, 8, 0, 2, 10, 60, 0, 2], 'no address of the gateway itself');
   assert.deepEqual(w.drops(), { TooBig: 1 });
+});
+
+test('a client of another thread whose packet is too big is told by that thread', () => {
+  const w = new ForwarderWorld(2);
+  w.setPolicy('*→0.0.0.0/0');
+  w.addPeer(0, A, { tunMtu: 1200 });
+  w.owners.claim(address('10.8.0.9'), 3);
+  w.fromNetwork(udpPacket(['10.8.0.9', 1], [A, 1], new Uint8Array(1300)));
+  const [{ peerId, packet, access }] = w.port.inner;
+  assert.deepEqual([peerId, access, packet[20], packet[21]], [3, 'Checked', 3, 4]);
+  assert.deepEqual([w.port.toNetwork.length, w.drops()], [0, { TooBig: 1 }]);
 });
 
 for (const [name, options, reason] of [
