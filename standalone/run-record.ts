@@ -1,11 +1,13 @@
 import { tunOfTable } from '../dataplane/net-setup/gateway-names.ts';
 import type { NetSetupRecord, SwitchedInterface } from '../dataplane/net-setup/net-setup.ts';
-import type { ProcessIdentity } from './process-identity.ts';
+import { processIdentity, type ProcessIdentity } from './process-identity.ts';
 import type { StateFolder } from './state-folder.ts';
 
 /** What is to be undone should this run be killed. Null where nothing is yet. */
 export interface RunRecord {
   readonly formatVersion: 1;
+  /** Whose run it is. */
+  readonly gateway: ProcessIdentity | null;
   readonly network: NetSetupRecord | null;
   readonly dataPlane: ProcessIdentity | null;
 }
@@ -15,7 +17,12 @@ export const RUN_RECORD_FILE = 'run.json';
 /** The record of the present run in the state folder, kept up to date before each step. */
 export class RunRecorder {
   readonly #folder: StateFolder;
-  #record: RunRecord = { formatVersion: 1, network: null, dataPlane: null };
+  #record: RunRecord = {
+    formatVersion: 1,
+    gateway: processIdentity(process.pid) ?? null,
+    network: null,
+    dataPlane: null,
+  };
 
   constructor(folder: StateFolder) {
     this.#folder = folder;
@@ -51,8 +58,11 @@ export function leftRecord(folder: StateFolder): RunRecord | null | 'unreadable'
 
 function isRunRecord(value: unknown): value is RunRecord {
   if (!isObject(value) || value['formatVersion'] !== 1) return false;
-  const { network, dataPlane } = value;
-  return (network === null || isNetSetupRecord(network)) && (dataPlane === null || isProcessIdentity(dataPlane));
+  const { gateway, network, dataPlane } = value;
+  return (
+    (network === null || isNetSetupRecord(network)) &&
+    [gateway, dataPlane].every((process) => process === null || isProcessIdentity(process))
+  );
 }
 
 /** The name of the table becomes part of a script, so it has to be one of ours. */

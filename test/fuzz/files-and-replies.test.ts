@@ -53,6 +53,7 @@ const MEMORY = JSON.stringify({
 
 const RECORD = JSON.stringify({
   formatVersion: 1,
+  gateway: { pid: 3_999, startTime: '123455' },
   network: {
     bootId: '0a2c5b1e-7f5d-4a51-9d0c-8c2f6f1f2f3a',
     networkNamespace: 'net:[4026531840]',
@@ -165,7 +166,7 @@ const TARGETS: readonly FuzzTarget[] = [
   },
   {
     name: 'record of the last run',
-    corpus: [utf8Bytes(RECORD), utf8Bytes('{"formatVersion":1,"network":null,"dataPlane":null}')],
+    corpus: [utf8Bytes(RECORD), utf8Bytes('{"formatVersion":1,"gateway":null,"network":null,"dataPlane":null}')],
     mustReach: ['unreadable', 'network', 'process'],
     cost: 15,
     feed(input, reached) {

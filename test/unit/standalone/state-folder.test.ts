@@ -4,6 +4,7 @@ import { spawn } from 'node:child_process';
 import {
   chmodSync,
   chownSync,
+  copyFileSync,
   mkdirSync,
   readdirSync,
   readFileSync,
@@ -16,10 +17,12 @@ import { mkdtempDisposableSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { test, type TestContext } from 'node:test';
+import { gatewayNames } from '../../../dataplane/net-setup/gateway-names.ts';
 import { LOCK_FILE, StateFolder, writeFileAtomic } from '../../../standalone/state-folder.ts';
 import { StateLock } from '../../../standalone/state-lock.ts';
 import { StateWrites } from '../../../standalone/state-writes.ts';
 import { isAlive, processIdentity } from '../../../standalone/process-identity.ts';
+import { recoverLastRun } from '../../../standalone/recovery.ts';
 import { leftRecord, RunRecorder } from '../../../standalone/run-record.ts';
 import { PersistedMemory } from '../../../standalone/persisted-memory.ts';
 
@@ -129,11 +132,30 @@ test('a record is there while there is something to undo, and a damaged one is n
   assert.equal(leftRecord(folder), null);
   const recorder = new RunRecorder(folder);
   recorder.set({ dataPlane: { pid: 1, startTime: '2' } });
-  assert.deepEqual(leftRecord(folder), { formatVersion: 1, network: null, dataPlane: { pid: 1, startTime: '2' } });
+  const gateway = processIdentity(process.pid);
+  const dataPlane = { pid: 1, startTime: '2' };
+  assert.deepEqual(leftRecord(folder), { formatVersion: 1, gateway, network: null, dataPlane });
   writeFileSync(folder.pathOf('run.json'), '{"formatVersion":1,');
   assert.equal(leftRecord(folder), 'unreadable');
   recorder.clear();
   assert.equal(leftRecord(folder), null);
+});
+
+test('a copied folder ends nothing of the gateway that runs on the original', async (t) => {
+  const original = StateFolder.create(join(temporary(t), 'original'));
+  const child = spawn('sleep', ['60']);
+  t.after(() => child.kill());
+  const dataPlane = processIdentity(child.pid ?? 0);
+  assert.ok(dataPlane !== undefined);
+  const network = { ...gatewayNames(original.path), bootId: 'another', networkNamespace: 'net:[1]', switched: [] };
+  new RunRecorder(original).set({ network, dataPlane });
+  const copy = StateFolder.create(join(temporary(t), 'copy'));
+  copyFileSync(original.pathOf('run.json'), copy.pathOf('run.json'));
+  assert.equal(await recoverLastRun(copy), null);
+  assert.equal(leftRecord(copy), null);
+  assert.equal(isAlive(dataPlane), true);
+  assert.equal(await recoverLastRun(original), 'its data plane');
+  assert.equal(isAlive(dataPlane), false);
 });
 
 test('a record of the wrong shape is a damaged one', (t) => {
@@ -142,7 +164,8 @@ test('a record of the wrong shape is a damaged one', (t) => {
   const network = { bootId: 'b', networkNamespace: 'net:[1]', tun: 'cvpn-0123abcd', table: 'cvpn_0123abcd' };
   const whole = { network: { ...network, switched: [{ name: 'wan0', index: 2 }] }, dataPlane: null };
   recorder.set(whole);
-  assert.deepEqual(leftRecord(folder), { formatVersion: 1, ...whole });
+  const gateway = processIdentity(process.pid);
+  assert.deepEqual(leftRecord(folder), { formatVersion: 1, gateway, ...whole });
   for (const wrong of [
     {},
     { network: whole.network },
@@ -157,8 +180,9 @@ test('a record of the wrong shape is a damaged one', (t) => {
     })),
     ...[undefined, '1', 0, -1, 1.5].map((pid) => ({ ...whole, dataPlane: { pid, startTime: '2' } })),
     { ...whole, dataPlane: { pid: 1 } },
+    { ...whole, gateway: undefined },
   ]) {
-    writeFileSync(folder.pathOf('run.json'), JSON.stringify({ formatVersion: 1, ...wrong }));
+    writeFileSync(folder.pathOf('run.json'), JSON.stringify({ formatVersion: 1, gateway, ...wrong }));
     assert.equal(leftRecord(folder), 'unreadable', JSON.stringify(wrong));
   }
   for (const text of ['null', '[]', '7', JSON.stringify({ formatVersion: 2, ...whole })]) {
