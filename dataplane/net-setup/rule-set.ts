@@ -24,8 +24,8 @@ interface Chain {
 
 /**
  * The script for `nft -f -`: one transaction that replaces the table whole. Every base chain accepts
- * by default and touches only packets from or to our TUN, with a source in the client CIDR, or coming
- * in on an interface whose forwarding we switched on.
+ * by default and touches only packets from or to our TUN or the client CIDR, or coming in on an
+ * interface whose forwarding we switched on.
  */
 export function ruleSetScript(plan: RuleSetPlan, switchedInterfaces: readonly string[]): string {
   const elements =
@@ -105,6 +105,8 @@ function chainsOf(plan: RuleSetPlan): readonly Chain[] {
       hook: 'filter hook forward priority filter',
       rules: [
         { name: 'replies only', text: `oifname ${tun} ct state != { established, related } drop` },
+        // While there is no TUN, as between two data planes, what others send to clients would take the default route.
+        { name: 'past the tunnel', text: `ip daddr ${clients} oifname != ${tun} drop` },
         // What is not tracked is not translated, and would leave with the client's own address.
         { name: 'untracked', text: `iifname ${tun} ct state invalid drop` },
         // What these interfaces forwarded before we came is what they forward now: nothing. Tunnels guard themselves.

@@ -2,6 +2,8 @@
 // the tunnel's device, and what the gateway's rules let out to the network is printed.
 //
 //   tunWrite → cvpn-test (10.77.0.1/22) → rules, forwarding → net-test (192.0.2.1/24) → tunRead
+//
+// With `without-tunnel` that device is down, and the packets come from lan-test, which is none of the gateway's concern.
 import { execFileSync } from 'node:child_process';
 import { readFileSync, writeFileSync } from 'node:fs';
 import { loadAddon } from '../../dataplane/io/load-addon.ts';
@@ -20,13 +22,17 @@ const tun = addon.tunOpen({ name: PLAN.tun, multiQueue: true });
 const network = addon.tunOpen({ name: 'net-test', multiQueue: true });
 ip('addr add 10.77.0.1/22 dev cvpn-test', 'addr add 192.0.2.1/24 dev net-test');
 ip('link set lo up', 'link set cvpn-test up', 'link set net-test up');
+const isWithoutTunnel = process.argv[2] === 'without-tunnel';
+const source = isWithoutTunnel ? addon.tunOpen({ name: 'lan-test', multiQueue: true }) : tun;
+if (isWithoutTunnel) ip('addr add 198.51.100.1/24 dev lan-test', 'link set lan-test up', 'link set cvpn-test down');
+if (isWithoutTunnel) ip('route add default dev net-test');
 writeFileSync('/proc/sys/net/ipv4/ip_forward', '1');
 execFileSync('nft', ['-f', '-'], { input: ruleSetScript(PLAN, ['net-test']) });
 
 const batch = new NativeBatch(addon, { capacity: 64, bytes: 4 << 20, rows: 1 });
 const packets = JSON.parse(readFileSync(0, 'utf8')) as readonly string[];
 const laid = batch.lay(packets.map((text) => Uint8Array.from(Buffer.from(text, 'base64'))));
-addon.tunWrite(tun.fd, batch.handle, laid, tun.uso ? 1 : 0);
+addon.tunWrite(source.fd, batch.handle, laid, source.uso ? 1 : 0);
 const poll = addon.pollCreate();
 addon.pollAdd(poll, network.fd, 1, false);
 const out: string[] = [];

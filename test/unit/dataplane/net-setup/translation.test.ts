@@ -11,10 +11,10 @@ const skip = skipWithoutNamespaces();
 const CLIENT = '10.77.0.2';
 const HOST = '192.0.2.9';
 
-/** What leaves towards the network when a client sends these packets. */
-function translated(packets: readonly Uint8Array[]): readonly Uint8Array[] {
+/** What leaves towards the network when a client sends these packets, or `without-tunnel` another network does. */
+function translated(packets: readonly Uint8Array[], ...options: readonly 'without-tunnel'[]): readonly Uint8Array[] {
   const input = JSON.stringify(packets.map((packet) => Buffer.from(packet).toString('base64')));
-  const run = spawnSync('unshare', ['--net', process.execPath, PROGRAM], { input, encoding: 'utf8' });
+  const run = spawnSync('unshare', ['--net', process.execPath, PROGRAM, ...options], { input, encoding: 'utf8' });
   assert.equal(run.status, 0, run.stderr);
   return (JSON.parse(run.stdout) as readonly string[]).map((text) => Buffer.from(text, 'base64'));
 }
@@ -40,4 +40,15 @@ test('[C39] what connection tracking can’t follow does not leave with a client
   const impossible = tcpPacket({ ...fields, flags: TcpFlag.Syn | TcpFlag.Fin });
   const valid = udpPacket([CLIENT, 40_000], [HOST, 53], Uint8Array.of(1));
   assert.deepEqual(translated([impossible, valid]).map(sourceOf), ['192.0.2.1']);
+});
+
+test('while the tunnel is down, nothing that is sent to a client leaves by another way', { skip }, () => {
+  const other = '198.51.100.9';
+  const toClient = udpPacket([other, 53], [CLIENT, 40_000], Uint8Array.of(1));
+  const elsewhere = udpPacket([other, 53], ['203.0.113.1', 40_000], Uint8Array.of(1));
+  const seen = translated([toClient, elsewhere], 'without-tunnel');
+  assert.deepEqual(
+    seen.map((packet) => packet.subarray(16, 20).join('.')),
+    ['203.0.113.1'],
+  );
 });
