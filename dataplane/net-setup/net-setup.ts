@@ -9,7 +9,7 @@ import {
   type Ipv4Prefix,
 } from '../../net/ipv4-prefix.ts';
 import { interfaceExists, isOurConcern, viewForwarding } from './forwarding-watch.ts';
-import { gatewayNames } from './gateway-names.ts';
+import { gatewayNames, isGatewayTun } from './gateway-names.ts';
 import { readHostIdentity, type HostIdentity } from './host-identity.ts';
 import { chainsInTheWay, claimsOfOthers } from './neighbours.ts';
 import { readRuleNames, runNftScript } from './nftables.ts';
@@ -187,9 +187,12 @@ export class NetSetup {
     for (const { index, address, prefixLength } of await rtnetlink.addresses()) {
       const name = links.find((link) => link.index === index)?.name ?? String(index);
       const network = { address: (address & ipv4Mask(prefixLength)) >>> 0, length: prefixLength };
-      // A wider network around the client CIDR is fine: the tunnel's route is the longer one.
+      // A wider network around the client CIDR is fine: the tunnel's route is the longer one. That of another gateway
+      // is not: its clients live at any address of it.
       const taken =
-        prefixContains(this.plan.clientCidr, network) || prefixContainsAddress(this.plan.clientCidr, address);
+        prefixContains(this.plan.clientCidr, network) ||
+        prefixContainsAddress(this.plan.clientCidr, address) ||
+        (isGatewayTun(name) && prefixContains(network, this.plan.clientCidr));
       if (name === this.plan.tun || !taken) continue;
       const clients = formatIpv4Prefix(this.plan.clientCidr);
       throw new TerminalError(

@@ -193,6 +193,22 @@ inPrivateNetwork(import.meta.filename, () => {
     ip('addr', 'del', '10.77.1.1/24', 'dev', 'a0');
   });
 
+  test('a client CIDR inside a wider network is fine, but not inside that of another gateway', async () => {
+    ip('tuntap', 'add', 'dev', tun, 'mode', 'tun', 'multi_queue');
+    ip('tuntap', 'add', 'dev', 'cvpn-00000001', 'mode', 'tun', 'multi_queue');
+    ip('addr', 'add', '10.64.0.1/12', 'dev', 'a0');
+    const setup = await NetSetup.begin({ stateFolderRealPath: STATE, clientCidr: CLIENTS, store: () => undefined });
+    await setup.apply();
+    await setup.undo();
+    ip('addr', 'del', '10.64.0.1/12', 'dev', 'a0');
+    ip('addr', 'add', '10.64.0.1/12', 'dev', 'cvpn-00000001');
+    const second = await NetSetup.begin({ stateFolderRealPath: STATE, clientCidr: CLIENTS, store: () => undefined });
+    await assert.rejects(second.apply(), /overlaps 10\.64\.0\.1\/12 of interface cvpn-00000001/);
+    await second.undo();
+    ip('link', 'delete', tun);
+    ip('link', 'delete', 'cvpn-00000001');
+  });
+
   test('interfaces that come and rules that go are mended', async () => {
     ip('tuntap', 'add', 'dev', tun, 'mode', 'tun', 'multi_queue');
     const setup = await NetSetup.begin({ stateFolderRealPath: STATE, clientCidr: CLIENTS, store: () => undefined });
