@@ -197,6 +197,7 @@ export class Gateway {
     this.#undo.push(() => running.closeTun(addon));
     running.openTun(addon);
     await net.apply();
+    for (const shortcoming of net.shortcomings) log.warn({ shortcoming }, 'Clients are served, but');
     this.#refuseWhenStopping();
     this.#undo.push(() => this.#writes.close());
     this.#undo.push(() => memory.flush());
@@ -314,7 +315,9 @@ export class Gateway {
     const status = await this.#status.read(set, supervisor, this.#refused);
     const { trouble } = this.#writes;
     const unwritten = trouble === null ? [] : [`the state folder could not be written: ${trouble}`];
-    return { ...status, warnings: [...status.warnings, ...unwritten, ...(this.#network?.obstacles ?? [])] };
+    const { shortcomings = [] } = this.#running?.net ?? {};
+    const obstacles = this.#network?.obstacles ?? [];
+    return { ...status, warnings: [...status.warnings, ...unwritten, ...shortcomings, ...obstacles] };
   }
 
   async #answer(request: CommandRequest): Promise<CommandAnswer> {

@@ -56,7 +56,7 @@ export interface RefreshReport {
  * belongs to whoever holds its descriptors; it goes when the last of them is closed.
  */
 export class NetSetup {
-  readonly plan: RuleSetPlan;
+  #plan: RuleSetPlan;
   readonly #host: HostIdentity;
   readonly #store: (record: NetSetupRecord) => void;
   #switched: readonly SwitchedInterface[] = [];
@@ -66,7 +66,7 @@ export class NetSetup {
   #turns: Promise<unknown> = Promise.resolve();
 
   private constructor(plan: RuleSetPlan, host: HostIdentity, store: (record: NetSetupRecord) => void) {
-    this.plan = plan;
+    this.#plan = plan;
     this.#host = host;
     this.#store = store;
   }
@@ -77,10 +77,15 @@ export class NetSetup {
       ...gatewayNames(options.stateFolderRealPath),
       clientCidr: options.clientCidr,
       tunnelAddress: options.clientCidr.address + 1,
+      limitsFlows: true,
     };
     const setup = new NetSetup(plan, await readHostIdentity(), options.store);
     setup.#write();
     return setup;
+  }
+
+  get plan(): RuleSetPlan {
+    return this.#plan;
   }
 
   /**
@@ -106,7 +111,7 @@ export class NetSetup {
         links.filter((link) => isOurConcern(link.name) && (link.forwarding === false || claimed.has(link.name))),
       );
       // The rules first: at no moment does an interface forward for others because of us.
-      await runNftScript(ruleSetScript(this.plan, this.#switchedNames()));
+      await this.#installRules();
       await this.#configureTun(rtnetlink, links);
       await setForwarding(rtnetlink, this.#switched, true);
       await this.#verify(rtnetlink);
@@ -126,12 +131,17 @@ export class NetSetup {
     if (view.off.length > 0) await this.#switchOn(view.off);
     if (depth === 'forwarding') return { tun, switchedOn: view.off, rules: 'not checked' };
     const intact = sameList(await readRuleNames(this.plan.table), ruleNames(this.plan));
-    if (!intact) await runNftScript(ruleSetScript(this.plan, this.#switchedNames()));
+    if (!intact) await this.#installRules();
     return { tun, switchedOn: view.off, rules: intact ? 'intact' : 'reinstalled' };
   }
 
   isTunGone(): boolean {
     return !interfaceExists(this.plan.tun);
+  }
+
+  /** What the rules can't do on this kernel, for a person; as a rule empty. */
+  get shortcomings(): readonly string[] {
+    return this.#plan.limitsFlows ? [] : [UNLIMITED_FLOWS];
   }
 
   /** What of other tables drops our clients' packets, for a person; empty when nothing does. */
@@ -156,6 +166,18 @@ export class NetSetup {
     const turn = this.#turns.then(work);
     this.#turns = turn.catch(() => undefined);
     return turn;
+  }
+
+  /** Where the kernel can't limit a client's flows, clients are served without that limit. */
+  async #installRules(): Promise<void> {
+    try {
+      await runNftScript(ruleSetScript(this.#plan, this.#switchedNames()));
+    } catch (error) {
+      if (!(error instanceof TerminalError) || !this.#plan.limitsFlows) throw error;
+      const plan = { ...this.#plan, limitsFlows: false };
+      await runNftScript(ruleSetScript(plan, this.#switchedNames()));
+      this.#plan = plan;
+    }
   }
 
   async #lookAfterTun(): Promise<'intact' | 'mended'> {
@@ -334,6 +356,9 @@ function sameList(a: readonly string[] | undefined, b: readonly string[]): boole
   return a?.length === b.length && a.every((item, index) => item === b[index]);
 }
 
+const UNLIMITED_FLOWS =
+  'this kernel has no nft_connlimit: one client can fill connection tracking and the ports of translation for all. ' +
+  'To hold each client to its share: modprobe nft_connlimit, and restart the gateway';
 const TUN_MTU_BYTES = 1500;
 /** One burst of a tunnel thread's writes fits; the default of 500 drops under load. */
 const TUN_QUEUE_LENGTH = 1000;

@@ -12,7 +12,8 @@ export async function runNftScript(script: string): Promise<void> {
 export async function readRuleNames(table: string): Promise<readonly string[] | undefined> {
   const listed = parseListing(await nft(['-j', 'list', 'tables'], ''));
   if (!listed.some((item) => item.table?.family === 'inet' && item.table.name === table)) return undefined;
-  const items = parseListing(await nft(['-j', 'list', 'table', 'inet', table], ''));
+  // Terse: without what sets hold, which is each client that has had a flow.
+  const items = parseListing(await nft(['-j', '-t', 'list', 'table', 'inet', table], ''));
   return items.flatMap(({ rule }) => (rule === undefined ? [] : [`${rule.chain}/${rule.comment ?? ''}`]));
 }
 

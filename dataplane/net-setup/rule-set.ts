@@ -8,6 +8,8 @@ export interface RuleSetPlan {
   readonly clientCidr: Ipv4Prefix;
   /** The gateway's own address on the TUN. */
   readonly tunnelAddress: Ipv4;
+  /** Whether the kernel can count a client's flows: it does with nft_connlimit. */
+  readonly limitsFlows: boolean;
 }
 
 interface Rule {
@@ -41,6 +43,7 @@ export function ruleSetScript(plan: RuleSetPlan, switchedInterfaces: readonly st
     `add table inet ${plan.table}\ndelete table inet ${plan.table}\n` +
     `table inet ${plan.table} {\n` +
     `  set ${SWITCHED_SET} { type ifname;${elements} }\n` +
+    (plan.limitsFlows ? `  set ${FLOWS_SET} { type ipv4_addr; size ${FLOWS_SET_SIZE}; flags dynamic; }\n` : '') +
     `${chains.join('')}}\n`
   );
 }
@@ -109,6 +112,7 @@ function chainsOf(plan: RuleSetPlan): readonly Chain[] {
         { name: 'past the tunnel', text: `ip daddr ${clients} oifname != ${tun} drop` },
         // What is not tracked is not translated, and would leave with the client's own address.
         { name: 'untracked', text: `iifname ${tun} ct state invalid drop` },
+        ...(plan.limitsFlows ? [flowLimit(tun)] : []),
         // What these interfaces forwarded before we came is what they forward now: nothing. Tunnels guard themselves.
         { name: 'no router for others', text: `iifname @${SWITCHED_SET} oifname != "${TUN_PREFIX}*" drop` },
       ],
@@ -129,6 +133,15 @@ function chainsOf(plan: RuleSetPlan): readonly Chain[] {
   ];
 }
 
+/** Connection tracking and the ports of translation are the machine's: one client must not fill them for all. */
+function flowLimit(tun: string): Rule {
+  const isNew = `iifname ${tun} ct state new`;
+  return {
+    name: 'flows of one client',
+    text: `${isNew} add @${FLOWS_SET} { ip saddr ct count over ${FLOWS_MOST} } drop`,
+  };
+}
+
 /** nft's quoted strings know no escapes; the kernel allows a quote in an interface name. */
 function quote(text: string): string {
   return `"${text.replaceAll('"', '')}"`;
@@ -139,5 +152,10 @@ const SPECIAL_DESTINATIONS = ['0.0.0.0/8', '127.0.0.0/8', '169.254.0.0/16', '224
 /** Also each gateway's claim on those interfaces: others leave them on. */
 export const SWITCHED_SET = 'switched';
 export const LEAVING_SET = 'leaving';
+const FLOWS_SET = 'flows';
+/** As many clients as a client CIDR can have. */
+const FLOWS_SET_SIZE = 2 ** 20;
+/** Of one client at a time; a seventh of the ports that translation has towards one address and port. */
+export const FLOWS_MOST = 4096;
 /** The kernel's own range for outgoing connections: nobody expects a service there. */
 const CLIENT_PORTS = '32768-60999';

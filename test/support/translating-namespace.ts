@@ -15,6 +15,7 @@ const PLAN = {
   tun: 'cvpn-test',
   clientCidr: { address: 0x0a4d0000, length: 22 },
   tunnelAddress: 0x0a4d0001,
+  limitsFlows: true,
 };
 
 const addon = loadAddon();
@@ -30,18 +31,25 @@ writeFileSync('/proc/sys/net/ipv4/ip_forward', '1');
 execFileSync('nft', ['-f', '-'], { input: ruleSetScript(PLAN, ['net-test']) });
 
 const batch = new NativeBatch(addon, { capacity: 64, bytes: 4 << 20, rows: 1 });
-const packets = JSON.parse(readFileSync(0, 'utf8')) as readonly string[];
-const laid = batch.lay(packets.map((text) => Uint8Array.from(Buffer.from(text, 'base64'))));
-addon.tunWrite(source.fd, batch.handle, laid, source.uso ? 1 : 0);
 const poll = addon.pollCreate();
 addon.pollAdd(poll, network.fd, 1, false);
 const out: string[] = [];
-while (addon.pollWait(poll, 500, new Int32Array(1), new Uint8Array(1)) > 0) {
-  const read = batch.packets(addon.tunRead(network.fd, batch.handle));
-  // Router solicitations of the kernel's own are not part of the experiment.
-  out.push(...read.filter(([first]) => first >> 4 === 4).map((packet) => Buffer.from(packet).toString('base64')));
+const packets = (JSON.parse(readFileSync(0, 'utf8')) as readonly string[]).map((text) => Buffer.from(text, 'base64'));
+for (let at = 0; at < packets.length; at += 64) {
+  const laid = batch.lay(packets.slice(at, at + 64).map((packet) => Uint8Array.from(packet)));
+  addon.tunWrite(source.fd, batch.handle, laid, source.uso ? 1 : 0);
+  drain(0);
 }
+drain(500);
 process.stdout.write(JSON.stringify(out));
+
+function drain(waitMs: number): void {
+  while (addon.pollWait(poll, waitMs, new Int32Array(1), new Uint8Array(1)) > 0) {
+    const read = batch.packets(addon.tunRead(network.fd, batch.handle));
+    // Router solicitations of the kernel's own are not part of the experiment.
+    out.push(...read.filter(([first]) => first >> 4 === 4).map((packet) => Buffer.from(packet).toString('base64')));
+  }
+}
 
 function ip(...commands: readonly string[]): void {
   for (const command of commands) execFileSync('ip', command.split(' '));

@@ -16,6 +16,7 @@ const PLAN = {
   tun: 'cvpn-0123abcd',
   clientCidr: { address: 0x0a4d0000, length: 22 },
   tunnelAddress: 0x0a4d0001,
+  limitsFlows: true,
 };
 const GOLDEN = join(import.meta.dirname, '../../../golden/net-setup/rule-set.nft');
 
@@ -30,6 +31,7 @@ test('nft takes every script as it is', { skip: skipWithoutNamespaces() }, () =>
   const scripts = [
     ruleSetScript(PLAN, []),
     ruleSetScript(PLAN, ['eth0']),
+    ruleSetScript({ ...PLAN, limitsFlows: false }, ['eth0']),
     switchedSetScript(PLAN.table, ['eth0', 'with space']),
     switchedSetScript(PLAN.table, []),
     removalScript(PLAN.table),

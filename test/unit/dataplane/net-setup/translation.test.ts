@@ -2,6 +2,7 @@ import assert from 'node:assert/strict';
 import { spawnSync } from 'node:child_process';
 import { join } from 'node:path';
 import { test } from 'node:test';
+import { FLOWS_MOST } from '../../../../dataplane/net-setup/rule-set.ts';
 import { tcpPacket, TcpFlag, udpPacket } from '../../../support/ip-twin.ts';
 import { sourceOf } from '../../../support/inner-packets.ts';
 import { skipWithoutNamespaces } from '../../../support/requirements.ts';
@@ -14,7 +15,11 @@ const HOST = '192.0.2.9';
 /** What leaves towards the network when a client sends these packets, or `without-tunnel` another network does. */
 function translated(packets: readonly Uint8Array[], ...options: readonly 'without-tunnel'[]): readonly Uint8Array[] {
   const input = JSON.stringify(packets.map((packet) => Buffer.from(packet).toString('base64')));
-  const run = spawnSync('unshare', ['--net', process.execPath, PROGRAM, ...options], { input, encoding: 'utf8' });
+  const run = spawnSync('unshare', ['--net', process.execPath, PROGRAM, ...options], {
+    input,
+    encoding: 'utf8',
+    maxBuffer: 1 << 24,
+  });
   assert.equal(run.status, 0, run.stderr);
   return (JSON.parse(run.stdout) as readonly string[]).map((text) => Buffer.from(text, 'base64'));
 }
@@ -40,6 +45,16 @@ test('[C39] what connection tracking can’t follow does not leave with a client
   const impossible = tcpPacket({ ...fields, flags: TcpFlag.Syn | TcpFlag.Fin });
   const valid = udpPacket([CLIENT, 40_000], [HOST, 53], Uint8Array.of(1));
   assert.deepEqual(translated([impossible, valid]).map(sourceOf), ['192.0.2.1']);
+});
+
+test('a client that opens flows without end leaves the others theirs', { skip }, () => {
+  const flows = Array.from({ length: FLOWS_MOST + 500 }, (_, at) =>
+    udpPacket([CLIENT, 1024 + at], [HOST, 53], Uint8Array.of(1)),
+  );
+  const other = udpPacket(['10.77.0.3', 1024], [HOST, 53], Uint8Array.of(2));
+  const seen = translated([...flows, other]).map((packet) => packet.at(-1));
+  assert.equal(seen.length, FLOWS_MOST + 1);
+  assert.equal(seen.at(-1), 2);
 });
 
 test('while the tunnel is down, nothing that is sent to a client leaves by another way', { skip }, () => {
