@@ -38,7 +38,6 @@ export const KeyMethodFailure = {
   TooLong: 'key-method-too-long',
   StringBeyondEnd: 'key-method-string-beyond-end',
   TrailingBytes: 'key-method-trailing-bytes',
-  Incomplete: 'key-method-incomplete',
 } as const;
 export type KeyMethodFailure = (typeof KeyMethodFailure)[keyof typeof KeyMethodFailure];
 
@@ -76,11 +75,10 @@ export class KeyMethodParser {
 
   /**
    * Judges what there is when nothing more came for 2 s: very old clients end after the options or the password.
-   * `failed` when the message is not complete even then.
+   * `more` when it is no whole message even then: a record of 16 KiB takes longer over a long or lossy way.
    */
   finishLegacy(): KeyMethodStep {
-    const step = this.#parse(true);
-    return this.#settle(step.kind === 'more' ? failed(KeyMethodFailure.Incomplete) : step, new Uint8Array(0));
+    return this.#settle(this.#parse(true), new Uint8Array(0));
   }
 
   /** Overwrites what was received: it holds key material and a password. */

@@ -356,3 +356,14 @@ test('[P55] takes an AWS-framed message of 120 KiB over more than 100 packets', 
   assert.ok(client.sent.length > 100);
   assert.equal(world.requests[0]?.password, password);
 });
+
+test('waits for the records of a long key-method message, however far apart they come', () => {
+  const noise = { drop: 0, duplicate: 0, corrupt: 0, latencyMs: 500, jitterMs: 0 };
+  const world = new SimulatedWorld({ noise });
+  const password = `CRV1::state::${'A'.repeat(60 * 1024)}`;
+  const client = world.client({ config: { framing: 'aws', username: 'N/A', password } });
+  client.start();
+  world.advance(40_000);
+  assert.equal(world.requests[0]?.password, password);
+  assert.ok(client.machine.isConnected);
+});

@@ -64,8 +64,11 @@ export class PassThroughTls {
     }
   }
 
+  /** In records of the size that a real TLS makes, each delivered once it is whole. */
   write(tls: number, bytes: Uint8Array): void {
-    if (this.#connections.has(tls)) this.#output(tls, frame(FrameType.Data, bytes));
+    if (!this.#connections.has(tls)) return;
+    for (let at = 0; at < bytes.length; at += RECORD_BYTES)
+      this.#output(tls, frame(FrameType.Data, bytes.subarray(at, at + RECORD_BYTES)));
   }
 
   close(tls: number): void {
@@ -142,6 +145,7 @@ interface Frame {
 
 const HEAD_BYTES = 9;
 const MAX_BODY_BYTES = 1_000_000;
+const RECORD_BYTES = 16_384;
 /** What a real TLS answers with a fatal alert. */
 const BAD_FRAME: Frame = { type: 0, body: new Uint8Array(0) };
 
