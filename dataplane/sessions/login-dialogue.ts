@@ -21,8 +21,11 @@ export function promptsOf(ssoMethods: ReadonlySet<string>): readonly LoginPrompt
 export function onPending(state: EngineState, peer: Peer, timeoutMs: number, prompt: LoginPrompt | null): void {
   const { login } = peer;
   if (login === undefined || login.granted !== undefined) return;
-  login.deadline = Math.min(state.now + timeoutMs, login.key.createdMs + state.limits.pendingTimeoutMs);
-  announce(state, peer);
+  const deadline = Math.min(state.now + timeoutMs, login.key.createdMs + state.limits.pendingTimeoutMs);
+  // A client that was told less goes when that is over.
+  if (deadline > login.deadline) login.announceAt = state.now;
+  login.deadline = deadline;
+  announce(peer);
   if (prompt === null) return;
   if (prompt.kind === 'text') login.questions += 1;
   const text = textOf(peer.ssoMethods, prompt);
@@ -50,14 +53,15 @@ export function onLoginDeadline(state: EngineState, peer: Peer): void {
   if (login === undefined || login.granted !== undefined) return;
   if (state.now >= login.deadline)
     deny(state, peer, login.purpose, { reason: 'login-timeout', message: 'The login took too long' });
-  else if (state.now >= login.announceAt) announce(state, peer);
+  else if (state.now >= login.announceAt) announce(peer);
 }
 
-function announce(state: EngineState, peer: Peer): void {
+function announce(peer: Peer): void {
   const { login } = peer;
   if (login === undefined || login.announceAt === Infinity) return;
   login.announceAt = Infinity;
-  const timeoutS = Math.max(1, Math.floor((login.deadline - state.now) / 1000));
+  // 2.x counts from when its key came up, OpenVPN 3 from now.
+  const timeoutS = Math.max(1, Math.floor((login.deadline - login.key.createdMs) / 1000));
   const keywords = peer.negotiated?.pendingKeywords === true;
   peer.session.say(login.key, authPendingMessage(keywords ? timeoutS : null));
 }

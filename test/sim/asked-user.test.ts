@@ -107,13 +107,32 @@ test('[P84] a question is asked of the user, and the answer reaches the provider
   await pass(world, 100);
   answer(client, 'blue');
   await pass(world, 1_000);
-  assert.deepEqual(client.messages.slice(0, 3), [
+  assert.deepEqual(client.messages.slice(0, 4), [
     'AUTH_PENDING,timeout 60',
     'INFO_PRE,CR_TEXT:R:Code?',
+    'AUTH_PENDING,timeout 61',
     'INFO_PRE,CR_TEXT:E,R:Colour?',
   ]);
   assert.deepEqual(answers, ['123 456', 'blue']);
   assert.ok(client.machine.isConnected);
+});
+
+test('a client that is asked again is told how long it may wait in all', async () => {
+  const world = worldJudgedBy(async (request, dialogue) => {
+    await dialogue.ask(60_000, { kind: 'text', text: 'Code?', echo: false });
+    dialogue.wait(60_000, null);
+    dialogue.wait(30_000, null);
+    await dialogue.ask(500_000, { kind: 'text', text: 'Colour?', echo: true });
+    return grantByCertificate(request);
+  });
+  const client = await connectingClient(world, 'crtext');
+  await pass(world, 49_000);
+  answer(client, '123456');
+  await pass(world, 1_000);
+  assert.deepEqual(
+    client.messages.filter((text) => text.startsWith('AUTH_PENDING')),
+    ['AUTH_PENDING,timeout 60', 'AUTH_PENDING,timeout 110', 'AUTH_PENDING,timeout 300'],
+  );
 });
 
 test('[P86] an answer counts once, and only while a question stands', async () => {

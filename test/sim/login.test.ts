@@ -230,7 +230,7 @@ test('[P84] announces a long login with a timeout, then pushes when it is grante
   const client = world.client();
   client.start();
   world.advance(10_000);
-  assert.deepEqual(client.messages, ['AUTH_PENDING,timeout 294']);
+  assert.deepEqual(client.messages, ['AUTH_PENDING,timeout 300']);
   assert.equal(world.tunnel.peers.size, 0);
   const [request] = world.requests;
   world.decide(request.requestId, { kind: 'granted', identity: identityOf(request), authToken: null });
