@@ -90,6 +90,8 @@ export class Session {
   #mayRenew = false;
   #clientRenewalFromMs = -Infinity;
   #untold: string[] = [];
+  /** Told under the current key, and not acknowledged yet. */
+  #unread: string[] = [];
   #farewell: string | undefined;
 
   constructor(options: SessionOptions) {
@@ -188,8 +190,12 @@ export class Session {
    * 2.x listens to the new key alone: while one runs, it waits for the outcome (CVE-2020-15078).
    */
   tell(text: string): void {
-    if (this.#negotiating === undefined) this.say(this.#current, text);
-    else this.#untold.push(text);
+    if (this.#negotiating !== undefined) {
+      this.#untold.push(text);
+      return;
+    }
+    this.#unread.push(text);
+    this.say(this.#current, text);
   }
 
   /** Whether the client has acknowledged all that was said. */
@@ -230,6 +236,9 @@ export class Session {
     this.#retiringUntilMs = nowMs + this.#options.timers.retiringControlMs;
     this.#current = key;
     this.#negotiating = undefined;
+    // Since it began to renew, 2.x has heard nothing more under the key before.
+    this.#untold.unshift(...this.#unread);
+    this.#unread = [];
     this.#tellUntold();
   }
 
@@ -288,6 +297,7 @@ export class Session {
     const isNews = key === this.#negotiating && !key.isHeard;
     key.heardMs = nowMs;
     key.send.ack(packet.acks, nowMs);
+    if (key === this.#current && key.isQuiet) this.#unread = [];
     let verdict: SessionDrop | undefined;
     let isTlsBusy = false;
     if (packet.messageId !== null) {
@@ -312,7 +322,7 @@ export class Session {
   #tellUntold(): void {
     const texts = this.#untold;
     this.#untold = [];
-    for (const text of texts) this.say(this.#current, text);
+    for (const text of texts) this.tell(text);
   }
 
   #activate(key: KeyState): void {

@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { dataPlaneConfig } from '../support/data-plane-configs.ts';
+import { decodePlain } from '../support/raw-control.ts';
 import type { SimulatedClient } from '../support/simulated-client.ts';
 import { denied, grantByCertificate, SimulatedWorld } from '../support/simulated-world.ts';
 
@@ -60,4 +61,35 @@ test('what was to be said during a renewal that stalls is said under the key tha
   assert.deepEqual(client.messages.slice(since), []);
   world.advance(61_000);
   assert.equal(client.messages.slice(since).length, 1);
+});
+
+for (const [when, ms] of [
+  ['was lost before the renewal began', 300],
+  ['crossed its first packet', 0],
+] as const)
+  test(`what a client has not read because it ${when} is said again under the new key`, () => {
+    const world = new SimulatedWorld();
+    const client = world.connect({ config: { protocolBits: 8094 } });
+    const since = client.messages.length;
+    // As 2.x does from the moment when it renews; until then everything is lost.
+    const receive = client.receive.bind(client);
+    client.receive = (bytes) => {
+      if (decodePlain(bytes).keyId === 1) receive(bytes);
+    };
+    const routes = [{ name: 'more', cidr: '10.99.0.0/16', via: 'TargetNetwork' }] as const;
+    world.feed({ kind: 'configChanged', config: dataPlaneConfig({ snapshot: { routing: { 'net-a': routes } } }) });
+    world.advance(ms);
+    client.handle({ kind: 'renew' });
+    world.advance(2_000);
+    assert.deepEqual(client.messages.slice(since), ['PUSH_UPDATE,route 10.99.0.0 255.255.0.0']);
+  });
+
+test('what a client has acknowledged is not said again under the next key', () => {
+  const world = new SimulatedWorld();
+  const client = world.connect({ config: { protocolBits: 8094 } });
+  const before = [...client.messages];
+  client.handle({ kind: 'renew' });
+  world.advance(2_000);
+  assert.equal(world.eventsOf('renewed').length, 1);
+  assert.deepEqual(client.messages, before);
 });
