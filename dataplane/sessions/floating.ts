@@ -12,7 +12,9 @@ export function onFloated(state: EngineState, peer: Peer, wire: SocketAddressByt
   if (peer.phase !== 'connected' || tunnel === undefined || remote.kind !== 'udp') return;
   const next = state.options.remoteFrom(wire);
   if (next.kind !== 'udp' || next.key === remote.key) return;
-  const holder = state.peers.connectedAt(next.key);
+  const last = state.peers.connectedAt(next.key);
+  // Whose connection has ended holds no address: it only lingers.
+  const holder = last?.phase === 'connected' ? last : undefined;
   if (holder !== undefined && !isSamePerson(holder, peer)) {
     state.countDrop('float-to-foreign-address');
     return;

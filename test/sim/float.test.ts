@@ -84,6 +84,23 @@ test('[P16] does not move a client to the address where another user is connecte
   assert.equal(world.engine.stats().drops.get('float-to-foreign-address'), 1);
 });
 
+test('moves a client at once to the address of another user whose connection has just ended', () => {
+  const world = new SimulatedWorld();
+  const alice = world.connect({ name: 'alice' });
+  const bob = world.connect({ name: 'bob' });
+  alice.handle({ kind: 'controlText', text: 'EXIT' });
+  world.advance(100);
+  moveTo(world, bob, udpRemote(alice.remote.address, alice.remote.port));
+  bob.handle({ kind: 'inner', bytes: INNER });
+  world.advance(100);
+  assert.deepEqual(moves(world), [`${alice.remote.address}:${alice.remote.port}`]);
+  world.advance(10_000);
+  bob.handle({ kind: 'controlText', text: 'EXIT' });
+  world.advance(10_000);
+  assert.equal(world.eventsOf('disconnected').length, 2);
+  assert.deepEqual([world.tls.size, world.engine.nextDeadline()], [0, undefined]);
+});
+
 test('takes over the address of an older connection of the same identity, which ends', () => {
   const world = new SimulatedWorld();
   const older = world.connect({ name: 'alice' });
