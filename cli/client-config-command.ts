@@ -41,13 +41,14 @@ Examples:
     .action(async (flags: ClientConfigFlags) => {
       const { clientConfigText, guessRemote, missingFromFile, writeClientFile } =
         await import('../standalone/client-config.ts');
+      const { stateDir, endpoint, client } = flags;
+      // First, as it looks at the state folder: without one, there is no need to know the address.
+      const missing = missingFromFile({ stateDir, endpoint, client });
       const remote = flags.remote ?? (await guessRemote());
       if (remote === undefined)
         throw new TerminalError('This machine has no route to guess its address from. Use --remote');
-      const { stateDir, endpoint, client } = flags;
       const request = { stateDir, endpoint, client, remote, wildcardDns: flags.wildcardDns === true };
       const text = await clientConfigText(request, new Date());
-      const missing = missingFromFile(request);
       if (missing !== undefined) process.stderr.write(`${missing}\n`);
       if (flags.remote === undefined)
         process.stderr.write(

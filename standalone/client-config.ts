@@ -44,8 +44,16 @@ export async function clientConfigText(request: ClientConfigRequest, now: Date):
   });
 }
 
-/** What whoever gets the file must still put into it, for a person; undefined when it is whole. */
-export function missingFromFile({ stateDir, endpoint, client }: ClientConfigRequest): string | undefined {
+/**
+ * What whoever gets the file must still put into it, for a person; undefined when it is whole.
+ *
+ * @throws TerminalError when there is nothing on the state folder to make a file from
+ */
+export function missingFromFile({
+  stateDir,
+  endpoint,
+  client,
+}: Pick<ClientConfigRequest, 'stateDir' | 'endpoint' | 'client'>): string | undefined {
   const source = loadClientConfigSource(StateFolder.open(stateDir), endpoint);
   if (!source.mutual || client !== undefined) return undefined;
   const lacks = 'The file lacks a client certificate and its key, and connects nobody without';

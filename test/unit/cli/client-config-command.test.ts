@@ -5,8 +5,13 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { test, type TestContext } from 'node:test';
 import { AutoPki } from '../../../standalone/auto-pki.ts';
-import { storeClientConfigSource, type ClientConfigSource } from '../../../standalone/client-config-source.ts';
+import {
+  CLIENT_CONFIG_FILE,
+  storeClientConfigSource,
+  type ClientConfigSource,
+} from '../../../standalone/client-config-source.ts';
 import { StateFolder } from '../../../standalone/state-folder.ts';
+import { skipWithoutNamespaces } from '../../support/requirements.ts';
 import { ROOT } from '../../support/source-tree.ts';
 
 const CERTIFICATE = '-----BEGIN CERTIFICATE-----\nTEVBRg==\n-----END CERTIFICATE-----';
@@ -117,4 +122,30 @@ test('--endpoint may be left out, and takes NAME as well as NAMESPACE/NAME', asy
   }
   const help = run('--help').stdout.replaceAll(/\s+/g, ' ');
   assert.match(help, /as NAME or NAMESPACE\/NAME; default: the one that the gateway serves/);
+});
+
+test('the state folder is looked at before the address is guessed', { skip: skipWithoutNamespaces() }, () => {
+  const command = [process.execPath, join(ROOT, 'cli', 'main.ts'), 'client-config', '--state-dir', '/nonexistent'];
+  // A network namespace of its own has no route to guess by.
+  const { status, stderr } = spawnSync('unshare', ['--net', ...command], { encoding: 'utf8' });
+  assert.equal(status, 2, stderr);
+  assert.match(stderr, /^The state folder \/nonexistent is not there/);
+});
+
+test('a damaged file of the state folder is named, and nothing of it printed', (t) => {
+  const base = mkdtempDisposableSync(join(tmpdir(), 'clientvpn-export-'));
+  t.after(() => base.remove());
+  const folder = StateFolder.create(join(base.path, 'state'));
+  const arguments_ = ['client-config', '--state-dir', folder.path, '--remote', '192.0.2.1'];
+  for (const text of ['', '{"controlWrapKey":"secret', 'null', '[]', '{"formatVersion":2}']) {
+    folder.write(CLIENT_CONFIG_FILE, text);
+    const { status, stderr } = spawnSync(process.execPath, [join(ROOT, 'cli', 'main.ts'), ...arguments_], {
+      encoding: 'utf8',
+    });
+    assert.equal(status, 2, text);
+    assert.equal(
+      stderr,
+      `${folder.pathOf(CLIENT_CONFIG_FILE)} is damaged or of another version. A gateway that starts writes it anew\n`,
+    );
+  }
 });
