@@ -1,4 +1,4 @@
-import { createHash, randomBytes, X509Certificate } from 'node:crypto';
+import { createHash, createPrivateKey, randomBytes, X509Certificate } from 'node:crypto';
 import { mkdirSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import type { ControlWrapKind } from '../api/endpoint-snapshot.ts';
@@ -164,9 +164,22 @@ function pairOf(text: string, path: readonly string[]): IssuedCertificate {
   const [certificatePem, keyPem] = ['CERTIFICATE', 'PRIVATE KEY'].map(
     (label) => new RegExp(`-----BEGIN ${label}-----[^-]+-----END ${label}-----`).exec(text)?.[0],
   );
-  if (certificatePem === undefined || keyPem === undefined)
-    throw new TerminalError(`pki/${path.join('/')} in the state folder does not hold a certificate and its key`);
+  if (certificatePem === undefined || keyPem === undefined || !isPair(certificatePem, keyPem))
+    throw new TerminalError(
+      `pki/${path.join('/')} in the state folder does not hold a certificate and its key. Put back a copy of it, or ` +
+        (path.at(-1) === 'ca.pem'
+          ? 'move its folder away and hand out new client files'
+          : 'move it away: then another is made'),
+    );
   return { certificatePem: `${certificatePem}\n`, keyPem: `${keyPem}\n` };
+}
+
+function isPair(certificatePem: string, keyPem: string): boolean {
+  try {
+    return new X509Certificate(certificatePem).checkPrivateKey(createPrivateKey(keyPem));
+  } catch {
+    return false;
+  }
 }
 
 /** Names of Secrets in manifests are anybody's text; as a path one could lead out of the folder. */
