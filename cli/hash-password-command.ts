@@ -17,6 +17,8 @@ export function addHashPasswordCommand(program: Command): void {
     .action(async () => {
       const password = process.stdin.isTTY ? await askHidden() : withoutLineBreak(await text(process.stdin));
       if (password === '') throw new TerminalError('The password is empty');
+      // What is no UTF-8 reads as that, whichever bytes they were: other passwords would be taken for this one.
+      if (password.includes('\uFFFD')) throw new TerminalError('The password is not UTF-8 text');
       process.stdout.write(`${await hashPassword(password)}\n`);
     });
 }

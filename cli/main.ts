@@ -36,10 +36,15 @@ addTerminateCommand(program);
 addExplainCommand(program);
 addHashPasswordCommand(program);
 
+let isOutputLost = false;
 // A reader such as `head` that has seen enough is no error, nor is a terminal that was closed.
 for (const stream of [process.stdout, process.stderr]) {
   stream.on('error', (error: NodeJS.ErrnoException) => {
-    if (error.code !== 'EPIPE' && error.code !== 'EIO') throw error;
+    if (error.code === 'EPIPE' || error.code === 'EIO' || isOutputLost) return;
+    isOutputLost = true;
+    if (stream === process.stdout) process.stderr.write(`Standard output could not be written: ${error.message}\n`);
+    // Half an answer is none, whatever the command says of it.
+    process.once('exit', () => (process.exitCode = USAGE_ERROR));
   });
 }
 

@@ -25,7 +25,13 @@ export function manifestPaths(
 }
 
 export function stateDirOption(): Option {
-  return required(new Option('--state-dir <dir>', 'folder with what the gateway keeps'));
+  return required(new Option('--state-dir <dir>', 'folder with what the gateway keeps').argParser(nonEmpty));
+}
+
+/** A variable of a script that is not set would otherwise mean the working directory. */
+function nonEmpty(text: string): string {
+  if (text === '') throw new InvalidArgumentError('It is empty.');
+  return text;
 }
 
 export function endpointOption(more = ''): Option {

@@ -1,7 +1,16 @@
 import assert from 'node:assert/strict';
 import { spawn, spawnSync } from 'node:child_process';
 import { once } from 'node:events';
-import { copyFileSync, existsSync, mkdirSync, mkdtempDisposableSync, symlinkSync, writeFileSync } from 'node:fs';
+import {
+  closeSync,
+  copyFileSync,
+  existsSync,
+  mkdirSync,
+  mkdtempDisposableSync,
+  openSync,
+  symlinkSync,
+  writeFileSync,
+} from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { test } from 'node:test';
@@ -16,7 +25,7 @@ interface Result {
   readonly stderr: string;
 }
 
-function clientvpn(arguments_: readonly string[], input = ''): Result {
+function clientvpn(arguments_: readonly string[], input: string | Buffer = ''): Result {
   return spawnSync(process.execPath, [join(ROOT, 'cli', 'main.ts'), ...arguments_], { input, encoding: 'utf8' });
 }
 
@@ -101,6 +110,7 @@ for (const { words, says } of [
     says: /Allowed choices are debug, info, warn, error\./,
   },
   { words: ['terminate', '--state-dir', '/'], says: /missing required argument 'connection-id'/ },
+  { words: ['status', '--state-dir', ''], says: /'--state-dir <dir>' argument '' is invalid\. It is empty\./ },
   { words: ['status', '--state-dir', '/nonexistent'], says: /is not there/ },
   { words: ['client-config', '--state-dir', '/nonexistent', '--endpoint', 'x', '--remote', 'y'], says: /is not there/ },
   { words: [], says: /Usage: clientvpn/ },
@@ -129,6 +139,26 @@ test('hash-password leaves exactly one line break out', async () => {
     assert.ok(hash !== undefined && (await verifyPassword(password, hash)), JSON.stringify(input));
   }
   assert.equal(clientvpn(['hash-password'], '\n').status, 2);
+});
+
+test('hash-password refuses what is no UTF-8, for which other passwords would be taken too', () => {
+  const { status, stdout, stderr } = clientvpn(['hash-password'], Buffer.from('Gr\xfc\xdfe\n', 'latin1'));
+  assert.deepEqual([status, stdout, stderr], [2, '', 'The password is not UTF-8 text\n']);
+});
+
+test('a full disk behind standard output is said without a stack, and is no success', () => {
+  const full = openSync('/dev/full', 'w');
+  for (const arguments_ of [['--help'], ['validate', join(ROOT, 'examples', 'quickstart')], ['hash-password']]) {
+    const { status, stderr } = spawnSync(process.execPath, [join(ROOT, 'cli', 'main.ts'), ...arguments_], {
+      input: 'secret',
+      stdio: ['pipe', full, 'pipe'],
+      encoding: 'utf8',
+    });
+    assert.equal(status, 2, stderr);
+    assert.match(stderr, /^Standard output could not be written: ENOSPC: no space left on device, write$/m);
+    assert.doesNotMatch(stderr, /\n\s+at /, 'no stack');
+  }
+  closeSync(full);
 });
 
 test('hash-password, interrupted at its prompt, exits 2 without a stack', async () => {
