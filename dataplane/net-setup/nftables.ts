@@ -95,7 +95,8 @@ function parseListing(json: string): readonly ListedItem[] {
 }
 
 async function nft(options: readonly string[], input: string): Promise<string> {
-  const child = spawn('nft', options, { stdio: ['pipe', 'pipe', 'pipe'] });
+  // In a session of its own: a second Ctrl-C on the terminal would end it in the middle of the clean-up.
+  const child = spawn('nft', options, { stdio: ['pipe', 'pipe', 'pipe'], detached: true });
   const closed = once(child, 'close').catch((cause: NodeJS.ErrnoException) => {
     if (cause.code === 'ENOENT')
       throw new TerminalError('nft is not to be found. Install it: apt-get install nftables', { cause });
