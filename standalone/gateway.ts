@@ -192,8 +192,11 @@ export class Gateway {
     );
     const running = new Running(set, net, memory, sockets, listen);
     this.#running = running;
-    this.#undo.push(() => this.#recorder.clear());
-    this.#undo.push(() => net.undo());
+    this.#undo.push(async () => {
+      await net.undo();
+      // Not where that failed: the next start has the record to go by.
+      this.#recorder.clear();
+    });
     this.#undo.push(() => running.closeTun(addon));
     running.openTun(addon);
     await net.apply();

@@ -1,7 +1,7 @@
 // What a gateway does to the machine it runs on, and what is left of it afterwards.
 import assert from 'node:assert/strict';
 import { execFileSync, spawnSync } from 'node:child_process';
-import { existsSync, mkdirSync, mkdtempSync, rmdirSync, symlinkSync, writeFileSync } from 'node:fs';
+import { chmodSync, existsSync, mkdirSync, mkdtempSync, rmdirSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { test } from 'node:test';
@@ -326,6 +326,27 @@ test('an edit during the start and one while the data plane is restarting both c
   process.kill(dataPlanePid(gateway), 'SIGKILL');
   edit('192.168.0.0/26');
   await waitFor('the edit during the restart', () => holds('192.168.0.0/26'));
+});
+
+test('what could not be undone is undone by the next start', { skip }, async (t) => {
+  const world = lab(t);
+  const before = machineState(world.gateway);
+  const programs = join(world.folder, 'programs');
+  const broken = join(world.folder, 'broken');
+  mkdirSync(programs);
+  const nft = execFileSync('sh', ['-c', 'command -v nft'], { encoding: 'utf8' }).trim();
+  writeFileSync(join(programs, 'nft'), `#!/bin/sh\n[ ! -e ${broken} ] && exec ${nft} "$@"\nexit 1\n`);
+  chmodSync(join(programs, 'nft'), 0o755);
+  const environment = { PATH: `${programs}:${process.env['PATH']}` };
+  const first = await running(t, { lab: world, manifests: MANIFESTS, environment });
+  writeFileSync(broken, '');
+  await first.stop();
+  assert.match(first.log.lines.join('\n'), /nft failed.*A step of the clean-up failed/);
+  rmSync(broken);
+  const second = await running(t, { lab: world, manifests: MANIFESTS, environment });
+  assert.match(second.log.lines.join('\n'), /Cleaned up after a run that was killed/);
+  assert.equal(await second.stop(), 0);
+  assert.deepEqual(machineState(world.gateway), before);
 });
 
 test('without root the command says so', { skip }, () => {
