@@ -39,8 +39,11 @@ export function secretFindings(
   });
   const list = 'spec.clientCertificateRevocationList.source';
   look(facts.revocationList, list, 'SourceNotFound', ({ state, message }) => {
-    if (state !== 'Valid' && state !== 'NotConfigured')
-      report(tolerated.has('unusable-list') ? 'warning' : 'error', list, state, message);
+    if (state === 'Valid' || state === 'NotConfigured') return;
+    const isCaElsewhere = facts.clientCa?.kind === 'missing' && facts.clientCa.what === 'object';
+    if (state === 'BadSignature' && isCaElsewhere)
+      report('warning', list, state, 'the signature can not be checked without the client CA');
+    else report(tolerated.has('unusable-list') ? 'warning' : 'error', list, state, message);
   });
   const isNamed = endpoint.spec.controlWrapSecretRef !== undefined;
   const wrap = isNamed ? 'spec.controlWrapSecretRef.name' : 'spec.controlWrapSecretRef';

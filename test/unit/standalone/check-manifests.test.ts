@@ -113,6 +113,17 @@ describe('checkManifests with Secrets', async () => {
     });
   }
 
+  it('a list whose CA is not among the manifests is only warned of', () => {
+    const { findings } = check(resource('ClientVpnEndpoint', 'corp', withCrl), serverSecret, crl(authority));
+    assert.deepEqual(
+      findings.map(({ severity, message }) => [severity, /^\w+/.exec(message)?.[0]]),
+      [
+        ['warning', 'ClientCANotFound'],
+        ['warning', 'BadSignature'],
+      ],
+    );
+  });
+
   it('Secrets from elsewhere stand in for those that the manifests lack', () => {
     const text = stringify(resource('ClientVpnEndpoint', 'corp'));
     const bytes = (pem: string): Uint8Array => new TextEncoder().encode(pem);
