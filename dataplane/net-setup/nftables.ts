@@ -95,6 +95,19 @@ function parseListing(json: string): readonly ListedItem[] {
 }
 
 async function nft(options: readonly string[], input: string): Promise<string> {
+  for (let tries = 1; ; tries++) {
+    const { status, output, complaint } = await runNft(options, input);
+    if (status === 0) return output;
+    // Ended by a signal, such as a Ctrl-C before it had its session. Whatever we ask of it may be asked twice.
+    if (status === null && tries < TRIES_MOST) continue;
+    throw new TerminalError(`nft failed: ${complaint.trim() || `status ${status ?? 'by signal'}`}`);
+  }
+}
+
+async function runNft(
+  options: readonly string[],
+  input: string,
+): Promise<{ readonly status: number | null; readonly output: string; readonly complaint: string }> {
   // In a session of its own: a second Ctrl-C on the terminal would end it in the middle of the clean-up.
   const child = spawn('nft', options, { stdio: ['pipe', 'pipe', 'pipe'], detached: true });
   const closed = once(child, 'close').catch((cause: NodeJS.ErrnoException) => {
@@ -111,6 +124,7 @@ async function nft(options: readonly string[], input: string): Promise<string> {
   // nft that refuses its options closes its input early; its exit status tells.
   child.stdin.on('error', () => undefined).end(input);
   const [status] = await closed;
-  if (status !== 0) throw new TerminalError(`nft failed: ${complaint.trim() || `status ${status ?? 'by signal'}`}`);
-  return output;
+  return { status, output, complaint };
 }
+
+const TRIES_MOST = 3;
