@@ -111,7 +111,7 @@ function chainsOf(plan: RuleSetPlan): readonly Chain[] {
         // While there is no TUN, as between two data planes, what others send to clients would take the default route.
         { name: 'past the tunnel', text: `ip daddr ${clients} oifname != ${tun} drop` },
         // What is not tracked is not translated, and would leave with the client's own address.
-        { name: 'untracked', text: `iifname ${tun} ct state invalid drop` },
+        { name: 'untracked', text: `iifname ${tun} ct state { invalid, untracked } drop` },
         ...(plan.limitsFlows ? [flowLimit(tun)] : []),
         // What these interfaces forwarded before we came is what they forward now: nothing. Tunnels guard themselves.
         { name: 'no router for others', text: `iifname @${SWITCHED_SET} oifname != "${TUN_PREFIX}*" drop` },

@@ -3,7 +3,7 @@
 //
 //   tunWrite → cvpn-test (10.77.0.1/22) → rules, forwarding → net-test (192.0.2.1/24) → tunRead
 //
-// With `without-tunnel` that device is down, and the packets come from lan-test, which is none of the gateway's concern.
+// With `without-tracking` somebody else's rules keep all of it from being tracked. With `without-tunnel` that device is down, and the packets come from lan-test, which is none of the gateway's concern.
 import { execFileSync } from 'node:child_process';
 import { readFileSync, writeFileSync } from 'node:fs';
 import { loadAddon } from '../../dataplane/io/load-addon.ts';
@@ -29,6 +29,10 @@ if (isWithoutTunnel) ip('addr add 198.51.100.1/24 dev lan-test', 'link set lan-t
 if (isWithoutTunnel) ip('route add default dev net-test');
 writeFileSync('/proc/sys/net/ipv4/ip_forward', '1');
 execFileSync('nft', ['-f', '-'], { input: ruleSetScript(PLAN, ['net-test']) });
+if (process.argv[2] === 'without-tracking') {
+  const chain = 'chain early { type filter hook prerouting priority -350; notrack; }';
+  execFileSync('nft', ['-f', '-'], { input: `table ip others { ${chain}; }` });
+}
 
 const batch = new NativeBatch(addon, { capacity: 64, bytes: 4 << 20, rows: 1 });
 const poll = addon.pollCreate();

@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { execFileSync } from 'node:child_process';
-import { mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { mkdtempDisposableSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { test } from 'node:test';
@@ -127,14 +127,14 @@ inPrivateNetwork(import.meta.filename, () => {
 
   test('a kernel that can count no flows serves without that limit, which is said', async () => {
     const path = process.env['PATH'] ?? '';
-    const folder = mkdtempSync(join(tmpdir(), 'clientvpn-nft-'));
+    using folder = mkdtempDisposableSync(join(tmpdir(), 'clientvpn-nft-'));
     const real = execFileSync('sh', ['-c', 'command -v nft'], { encoding: 'utf8' }).trim();
     const program =
       '#!/bin/sh\nscript=$(cat)\n' +
       'case $script in *"ct count"*) echo "Error: Could not process rule: No such file or directory" >&2; exit 1 ;; esac\n' +
       `printf '%s\\n' "$script" | ${real} "$@"\n`;
-    writeFileSync(join(folder, 'nft'), program, { mode: 0o755 });
-    process.env['PATH'] = `${folder}:${path}`;
+    writeFileSync(join(folder.path, 'nft'), program, { mode: 0o755 });
+    process.env['PATH'] = `${folder.path}:${path}`;
     try {
       const setup = await begun(STATE, CLIENTS.address);
       assert.match(setup.shortcomings.join(), /nft_connlimit/);
@@ -142,7 +142,6 @@ inPrivateNetwork(import.meta.filename, () => {
       await setup.undo();
     } finally {
       process.env['PATH'] = path;
-      rmSync(folder, { recursive: true });
       ip('link', 'delete', tun);
     }
     const setup = await begun(STATE, CLIENTS.address);

@@ -13,7 +13,10 @@ const CLIENT = '10.77.0.2';
 const HOST = '192.0.2.9';
 
 /** What leaves towards the network when a client sends these packets, or `without-tunnel` another network does. */
-function translated(packets: readonly Uint8Array[], ...options: readonly 'without-tunnel'[]): readonly Uint8Array[] {
+function translated(
+  packets: readonly Uint8Array[],
+  ...options: readonly ('without-tunnel' | 'without-tracking')[]
+): readonly Uint8Array[] {
   const input = JSON.stringify(packets.map((packet) => Buffer.from(packet).toString('base64')));
   const run = spawnSync('unshare', ['--net', process.execPath, PROGRAM, ...options], {
     input,
@@ -45,6 +48,7 @@ test('[C39] what connection tracking can’t follow does not leave with a client
   const impossible = tcpPacket({ ...fields, flags: TcpFlag.Syn | TcpFlag.Fin });
   const valid = udpPacket([CLIENT, 40_000], [HOST, 53], Uint8Array.of(1));
   assert.deepEqual(translated([impossible, valid]).map(sourceOf), ['192.0.2.1']);
+  assert.deepEqual(translated([valid], 'without-tracking'), []);
 });
 
 test('a client that opens flows without end leaves the others theirs', { skip }, () => {
