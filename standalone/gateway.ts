@@ -105,7 +105,7 @@ export class Gateway {
   async #start(): Promise<void> {
     const { folder, log } = this.#parts;
     const recovered = await recoverLastRun(folder);
-    if (recovered !== null) log.info({ recovered }, 'Cleaned up after a run that was killed');
+    if (recovered !== null) log.info({ recovered }, 'Cleaned up after the run before');
     this.#setOptions = await this.#prepareSetOptions();
     const watch = new ManifestWatch({
       paths: this.#options.manifests,

@@ -3,7 +3,8 @@
 //
 //   tunWrite → cvpn-test (10.77.0.1/22) → rules, forwarding → net-test (192.0.2.1/24) → tunRead
 //
-// With `without-tracking` somebody else's rules keep all of it from being tracked. With `without-tunnel` that device is down, and the packets come from lan-test, which is none of the gateway's concern.
+// With `without-tunnel` that device is down, and the packets come from lan-test, which is none of the gateway's concern.
+// With `without-tracking` somebody else's rules keep everything from being tracked.
 import { execFileSync } from 'node:child_process';
 import { readFileSync, writeFileSync } from 'node:fs';
 import { loadAddon } from '../../dataplane/io/load-addon.ts';

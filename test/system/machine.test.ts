@@ -1,7 +1,7 @@
 // What a gateway does to the machine it runs on, and what is left of it afterwards.
 import assert from 'node:assert/strict';
 import { execFileSync, spawnSync } from 'node:child_process';
-import { chmodSync, existsSync, mkdirSync, mkdtempSync, rmdirSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
+import { existsSync, mkdirSync, mkdtempSync, rmdirSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { test } from 'node:test';
@@ -331,23 +331,38 @@ test('an edit during the start and one while the data plane is restarting both c
 test('what could not be undone is undone by the next start', { skip }, async (t) => {
   const world = lab(t);
   const before = machineState(world.gateway);
-  const programs = join(world.folder, 'programs');
   const broken = join(world.folder, 'broken');
-  mkdirSync(programs);
-  const nft = execFileSync('sh', ['-c', 'command -v nft'], { encoding: 'utf8' }).trim();
-  writeFileSync(join(programs, 'nft'), `#!/bin/sh\n[ ! -e ${broken} ] && exec ${nft} "$@"\nexit 1\n`);
-  chmodSync(join(programs, 'nft'), 0o755);
-  const environment = { PATH: `${programs}:${process.env['PATH']}` };
+  const environment = withNft(world, (nft) => `[ ! -e ${broken} ] && exec ${nft} "$@"\nexit 1`);
   const first = await running(t, { lab: world, manifests: MANIFESTS, environment });
   writeFileSync(broken, '');
   await first.stop();
   assert.match(first.log.lines.join('\n'), /nft failed.*A step of the clean-up failed/);
   rmSync(broken);
   const second = await running(t, { lab: world, manifests: MANIFESTS, environment });
-  assert.match(second.log.lines.join('\n'), /Cleaned up after a run that was killed/);
+  assert.match(second.log.lines.join('\n'), /Cleaned up after the run before/);
   assert.equal(await second.stop(), 0);
   assert.deepEqual(machineState(world.gateway), before);
 });
+
+test('a kernel that can count no flows is named in the log and in the status', { skip }, async (t) => {
+  const world = lab(t);
+  const environment = withNft(
+    world,
+    (nft) => `script=$(cat)\ncase $script in *"ct count"*) exit 1 ;; esac\necho "$script" | ${nft} "$@"`,
+  );
+  const gateway = await running(t, { lab: world, manifests: MANIFESTS, environment });
+  assert.match(gateway.log.lines.join('\n'), /nft_connlimit.*Clients are served, but/);
+  assert.match(gateway.status().warnings.join('\n'), /nft_connlimit/);
+});
+
+/** The environment in which `nft` is a shell script that may call the real one. */
+function withNft(world: { readonly folder: string }, script: (nft: string) => string): { readonly PATH: string } {
+  const programs = join(world.folder, 'programs');
+  mkdirSync(programs);
+  const nft = execFileSync('sh', ['-c', 'command -v nft'], { encoding: 'utf8' }).trim();
+  writeFileSync(join(programs, 'nft'), `#!/bin/sh\n${script(nft)}\n`, { mode: 0o755 });
+  return { PATH: `${programs}:${process.env['PATH']}` };
+}
 
 test('without root the command says so', { skip }, () => {
   const options = ['standalone', '--manifests', '/', '--state-dir', '/tmp/nobody-state'];
